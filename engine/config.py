@@ -1,0 +1,63 @@
+"""Settings from the environment (`REMORA_*`, `DATABASE_URL`, `KAFKA_BOOTSTRAP_SERVERS`); secrets are never printed."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from engine.topology import Topic
+
+
+class Settings(BaseSettings):
+    """Every setting of every process. Times end in their unit; an unset secret refuses where it is needed, not here."""
+
+    model_config = SettingsConfigDict(env_prefix="REMORA_", frozen=True, extra="ignore", populate_by_name=True)
+
+    kafka: str = Field("127.0.0.1:9092", validation_alias=AliasChoices("KAFKA_BOOTSTRAP_SERVERS", "kafka"))
+    database_url: SecretStr = Field(
+        SecretStr("postgresql://remora@127.0.0.1:5432/remora"), validation_alias=AliasChoices("DATABASE_URL", "database_url")
+    )
+    topic_prefix: str = ""
+    partitions: int = Field(8, ge=1, le=1024)
+    group_prefix: str = "remora"
+    instance: str = "0"
+    session_timeout_s: float = 6.0
+    data_dir: Path = Path("~/.local/share/remora").expanduser()
+    cache_dir: Path = Path("~/.cache/remora").expanduser()
+    test_data: Path = Path("../shared/data")
+
+    tick_ms: int = Field(1000, ge=50)
+    round_max_records: int = Field(2000, ge=1)
+
+    master_key: SecretStr | None = None
+    master_key_file: Path | None = None
+    exchange_url: str | None = None
+    """Base URL of the exchange simulator, reached for every venue host; unset means the real exchanges."""
+    exchange_ca_file: Path | None = None
+    recv_window_ms: int = Field(5000, ge=1000, le=60000)
+    equity_interval_s: float = 20.0
+    orders_in_flight: int = Field(64, ge=1)
+    venue_limits: bool = True
+    absent_quiet_s: float = 60.0
+
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(8080, ge=0, le=65535)
+    simulator_host: str = "127.0.0.1"
+    simulator_port: int = Field(8090, ge=0, le=65535)
+
+    def topic(self, topic: Topic) -> str:
+        """The topic's name on the broker: prefix plus the name of the map."""
+        return self.topic_prefix + topic.name
+
+    def group(self, role: str) -> str:
+        """Consumer group of a role, `remora-engine` by default."""
+        return f"{self.topic_prefix}{self.group_prefix}-{role}"
+
+
+@lru_cache(maxsize=1)
+def load_settings() -> Settings:
+    """The process's settings, read once from the environment."""
+    return Settings()

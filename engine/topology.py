@@ -1,0 +1,99 @@
+"""THE MAP: every topic with its key, partitions, settings, writers and readers; every handler and every table.
+
+The only file where a topic name is spelled. Partitions of the sharded topics are `settings.partitions` (P); a follower
+lives in shard `murmur2(follower_id) mod P`, computed here and sent explicitly, since Kafka clients hash differently.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiokafka.partitioner import murmur2
+
+DAY_MS: Final = 86_400_000
+MAX_RECORD_BYTES: Final = 1_000_000
+"""Largest record or batch a client of ours sends; a signal larger than `MAX_SIGNAL_BYTES` is rejected."""
+MAX_SIGNAL_BYTES: Final = 64_000
+SHARDED: Final = 0
+"""`Topic.partitions` value that means: P, the shard count."""
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One Kafka topic. `partitions` 0 means P; `config` holds broker-side topic settings as strings."""
+
+    name: str
+    key: str
+    partitions: int
+    written_by: str
+    read_by: str
+    retention_ms: int = -1
+    config: dict[str, str] = field(default_factory=dict)
+
+    def partition_count(self, shards: int) -> int:
+        """Number of partitions for `shards` shards."""
+        return self.partitions or shards
+
+    def settings(self) -> dict[str, str]:
+        """Broker-side settings that are set at creation and held at every start."""
+        return {"retention.ms": str(self.retention_ms), "cleanup.policy": "delete"} | self.config
+
+
+_APPEND_TIME: Final = {"message.timestamp.type": "LogAppendTime"}
+_BIG: Final = {"max.message.bytes": "4194304"}
+
+SIGNALS: Final = Topic("whale.signals.v1", "whale_id", 8, "detectors", "sequencer", config=_APPEND_TIME | _BIG)
+REJECTED: Final = Topic("whale.signals.rejected.v1", "as received", 1, "sequencer", "operators", 30 * DAY_MS, config=_BIG)
+FOLLOWER_COMMANDS: Final = Topic("follower.commands.v1", "follower_id", SHARDED, "api, cli", "sequencer")
+CONTROL: Final = Topic("engine.control.v1", "-", 1, "api, cli", "sequencer, executor")
+INBOX: Final = Topic("engine.inbox.v1", "shard", SHARDED, "sequencer", "engine", 30 * DAY_MS, config=_APPEND_TIME)
+EVENTS: Final = Topic("follower.events.v1", "follower_id", SHARDED, "engine", "engine, projector, tools", config=_APPEND_TIME)
+TRADE_COMMANDS: Final = Topic("trade.commands.v1", "follower_id", SHARDED, "engine", "executor", 30 * DAY_MS)
+EXECUTIONS: Final = Topic(
+    "trade.executions.v1", "follower_id", SHARDED, "executor", "sequencer, executor, projector", config=_APPEND_TIME
+)
+MARKET_REPORTS: Final = Topic("market.reports.v1", "venue and symbol", 1, "executor of shard 0", "sequencer, projector", 30 * DAY_MS)
+SNAPSHOTS: Final = Topic("engine.snapshots.v1", "shard and slot", SHARDED, "engine", "engine", config={"cleanup.policy": "compact"})
+
+TOPICS: Final[tuple[Topic, ...]] = (
+    SIGNALS,
+    REJECTED,
+    FOLLOWER_COMMANDS,
+    CONTROL,
+    INBOX,
+    EVENTS,
+    TRADE_COMMANDS,
+    EXECUTIONS,
+    MARKET_REPORTS,
+    SNAPSHOTS,
+)
+
+HANDLERS: Final[dict[str, str]] = {
+    "whale.signals.v1": "engine.agents.sequencer: sequence_signals",
+    "follower.commands.v1": "engine.agents.sequencer: sequence_commands",
+    "engine.control.v1": "engine.agents.sequencer: sequence_control; engine.executor.switches: watch_control",
+    "market.reports.v1": "engine.agents.sequencer: sequence_market",
+    "trade.executions.v1": "engine.agents.sequencer: sequence_executions; projections.projector: apply_executions",
+    "engine.inbox.v1": "engine.agents.engine: decide_inbox",
+    "follower.events.v1": "engine.log.reader: RoundReader; projections.projector: apply_rounds",
+    "trade.commands.v1": "engine.executor.service: execute_commands",
+}
+"""Topic to the functions that read it."""
+
+TABLES: Final[dict[str, str]] = {
+    "users": "followers, one row each (the older system's name)",
+    "user_whale_follows": "which follower copies which whale, and how",
+    "whale_signals": "every accepted signal with its status",
+    "copy_decisions": "exactly one row a signal and follower: copied, reduced or skipped, and why",
+    "trades": "one row an order that was requested",
+    "positions": "one row a lot: follower, venue, symbol, direction, whale",
+    "account_equity": "the newest equity of each follower and venue",
+    "projection_positions": "how far each partition has been projected",
+}
+"""Read models in Postgres, written by the projector only."""
+
+
+def shard_of(follower_id: str, shards: int) -> int:
+    """The shard of a follower: murmur2 of the UTF-8 id, positive, modulo the shard count."""
+    return int(murmur2(follower_id.encode()) & 0x7FFFFFFF) % shards
