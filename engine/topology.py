@@ -50,9 +50,7 @@ CONTROL: Final = Topic("engine.control.v1", "-", 1, "api, cli", "sequencer, exec
 INBOX: Final = Topic("engine.inbox.v1", "shard", SHARDED, "sequencer", "engine", 30 * DAY_MS, config=_APPEND_TIME)
 EVENTS: Final = Topic("follower.events.v1", "follower_id", SHARDED, "engine", "engine, projector, tools", config=_APPEND_TIME)
 TRADE_COMMANDS: Final = Topic("trade.commands.v1", "follower_id", SHARDED, "engine", "executor", 30 * DAY_MS)
-EXECUTIONS: Final = Topic(
-    "trade.executions.v1", "follower_id", SHARDED, "executor", "sequencer, executor, projector", config=_APPEND_TIME
-)
+EXECUTIONS: Final = Topic("trade.executions.v1", "follower_id", SHARDED, "executor", "sequencer, executor, projector", config=_APPEND_TIME)
 MARKET_REPORTS: Final = Topic("market.reports.v1", "venue and symbol", 1, "executor of shard 0", "sequencer, projector", 30 * DAY_MS)
 SNAPSHOTS: Final = Topic("engine.snapshots.v1", "shard and slot", SHARDED, "engine", "engine", config={"cleanup.policy": "compact"})
 
@@ -96,4 +94,11 @@ TABLES: Final[dict[str, str]] = {
 
 def shard_of(follower_id: str, shards: int) -> int:
     """The shard of a follower: murmur2 of the UTF-8 id, positive, modulo the shard count."""
-    return int(murmur2(follower_id.encode()) & 0x7FFFFFFF) % shards
+    digest: int = murmur2(follower_id.encode())  # type: ignore[no-untyped-call]
+    return (digest & 0x7FFFFFFF) % shards
+
+
+SOURCES: Final[dict[str, Topic]] = {"s": SIGNALS, "f": FOLLOWER_COMMANDS, "c": CONTROL, "m": MARKET_REPORTS, "x": EXECUTIONS}
+"""Codes of `SourcePosition.source`."""
+BROADCAST_SOURCES: Final = frozenset({"s", "c", "m"})
+"""Sources whose records go to every shard; the others have P partitions and partition p goes to shard p."""

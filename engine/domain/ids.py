@@ -1,0 +1,15 @@
+"""Deterministic ids: the same cause gives the same id on every machine and in every replay."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+
+def command_id(cause: str, follower_id: str, leg: int = 0) -> str:
+    """32 lowercase hex characters from (cause, follower, leg); also the exchange's client order id."""
+    return blake2b(f"{cause}\x1f{follower_id}\x1f{leg}".encode(), digest_size=16).hexdigest()
+
+
+def shard_originator(shard: int) -> str:
+    """Originator id of the shard's own events."""
+    return f"shard-{shard}"
