@@ -22,12 +22,16 @@ class Settings(BaseSettings):
     )
     topic_prefix: str = ""
     partitions: int = Field(8, ge=1, le=1024)
+    replication_factor: int = Field(1, ge=1, le=9)
+    """Of topics that we create; 3 in production."""
     group_prefix: str = "remora"
     instance: str = "0"
     session_timeout_s: float = 6.0
     data_dir: Path = Path("~/.local/share/remora").expanduser()
     cache_dir: Path = Path("~/.cache/remora").expanduser()
     test_data: Path = Path("../shared/data")
+    ready_file: Path | None = None
+    """Where a role says once that it serves (see `engine/lifecycle.py`); unset outside of a supervisor."""
 
     tick_ms: int = Field(1000, ge=50)
     round_max_records: int = Field(2000, ge=1)

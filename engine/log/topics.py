@@ -1,0 +1,117 @@
+"""The topics of the map on the broker: created when missing, held against the map at each start.
+
+Enters: the settings (prefix, shard count, replication). Leaves: the names that were created now. A topic whose partitions
+or settings differ is refused: partitions decide where a follower lives and cannot be changed afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from engine.config import Settings
+from engine.errors import ConfigInvalid, DependencyUnreachable
+from engine.topology import SIGNALS, TOPICS, Topic
+
+VISIBLE_S: Final = 15.0
+
+
+async def ensure_topics(settings: Settings, topics: Iterable[Topic] = TOPICS) -> list[str]:
+    """Create what is missing, then check everything. Any number of processes may call it at the same time."""
+    wanted = {settings.topic(topic): topic for topic in topics}
+    async with _admin(settings) as admin:
+        found = await _partitions(admin, wanted)
+        missing = [name for name in wanted if name not in found]
+        if missing:
+            await _create(admin, settings, {name: wanted[name] for name in missing})
+            found = await _all_visible(admin, wanted)
+        _check_partitions(settings, wanted, found)
+        _check_settings(wanted, await _settings(admin, wanted))
+    return missing
+
+
+async def delete_topics(settings: Settings, topics: Iterable[Topic] = TOPICS) -> None:
+    """Remove topics with everything in them, if they exist: `demo --reset` and tests."""
+    async with _admin(settings) as admin:
+        names = [settings.topic(topic) for topic in topics]
+        await admin.delete_topics(names)
+        until = time.monotonic() + VISIBLE_S
+        while left := await _partitions(admin, names):
+            if time.monotonic() > until:
+                raise DependencyUnreachable(f"Topic {min(left)} is still there {VISIBLE_S} s after it was deleted.")
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka, request_timeout_ms=15_000)
+    try:
+        await admin.start()  # type: ignore[no-untyped-call]
+        yield admin
+    except (KafkaError, TimeoutError, OSError) as error:
+        raise DependencyUnreachable(f"Kafka at {settings.kafka} did not answer: {error or type(error).__name__}.") from error
+    finally:
+        await admin.close()  # type: ignore[no-untyped-call]
+
+
+async def _partitions(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
+    """Partition counts of those topics that exist and whose every partition has a leader."""
+    described = await admin.describe_topics(list(names))
+    led = [topic for topic in described if topic["error_code"] == 0 and all(p["error_code"] == 0 for p in topic["partitions"])]
+    return {topic["topic"]: len(topic["partitions"]) for topic in led}
+
+
+async def _all_visible(admin: AIOKafkaAdminClient, wanted: dict[str, Topic]) -> dict[str, int]:
+    """A created topic is known to the controller first and to the brokers a moment later."""
+    until = time.monotonic() + VISIBLE_S
+    while wanted.keys() - (found := await _partitions(admin, wanted)).keys():
+        if time.monotonic() > until:
+            raise DependencyUnreachable(f"Topic {min(wanted.keys() - found.keys())} was created but has no leader after {VISIBLE_S} s.")
+        await asyncio.sleep(0.02)
+    return found
+
+
+async def _create(admin: AIOKafkaAdminClient, settings: Settings, missing: dict[str, Topic]) -> None:
+    new = [
+        NewTopic(  # type: ignore[no-untyped-call]
+            name, topic.partition_count(settings.partitions), settings.replication_factor, topic_configs=topic.settings()
+        )
+        for name, topic in missing.items()
+    ]
+    answer: Any = await admin.create_topics(new)
+    for name, code, message in answer.topic_errors:
+        if code not in (0, TopicAlreadyExistsError.errno):
+            raise ConfigInvalid(f"Topic {name} could not be created: {message or for_code(code).__name__}.")
+
+
+async def _settings(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]  # type: ignore[no-untyped-call]
+    answers: list[Any] = await admin.describe_configs(asked)
+    resources: list[Any] = [resource for answer in answers for resource in answer.resources]
+    for code, message, _, name, _ in resources:
+        if code != 0:
+            raise DependencyUnreachable(f"Kafka did not tell the settings of topic {name}: {message or for_code(code).__name__}.")
+    return {name: {entry[0]: entry[1] for entry in entries} for _, _, _, name, entries in resources}
+
+
+def _check_partitions(settings: Settings, wanted: dict[str, Topic], found: dict[str, int]) -> None:
+    for name, topic in wanted.items():
+        expected = topic.partition_count(settings.partitions)
+        # Detectors own the signals topic and may have made it with any number of partitions.
+        if topic is not SIGNALS and found[name] != expected:
+            raise ConfigInvalid(f"Topic {name}: partitions is {found[name]}, expected {expected}; it is fixed at creation.")
+
+
+def _check_settings(wanted: dict[str, Topic], found: dict[str, dict[str, str]]) -> None:
+    for name, topic in wanted.items():
+        for setting, expected in topic.settings().items():
+            actual = found[name].get(setting)
+            if actual != expected:
+                raise ConfigInvalid(f"Topic {name}: {setting} is {actual}, expected {expected}.")
