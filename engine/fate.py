@@ -1,0 +1,27 @@
+"""How a process of ours ends when something is wrong: at once, with the reason on stderr; a supervisor starts it again.
+
+Enters: the error. Leaves: nothing; no ack, no commit and no command is sent after it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import NoReturn
+
+from engine.errors import RemoraError
+
+UNEXPECTED = 1
+log = logging.getLogger(__name__)
+
+
+def die(error: BaseException) -> NoReturn:
+    """Say why and end the process without any clean-up: a clean stop would ack and commit what was not done."""
+    code = error.exit_code if isinstance(error, RemoraError) else UNEXPECTED
+    trace = None if isinstance(error, RemoraError) else error
+    log.critical("ending with exit code %s: %s: %s", code, type(error).__name__, error, exc_info=trace)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
