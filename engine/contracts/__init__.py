@@ -1,0 +1,1 @@
+"""What other teams see: the records that enter Remora from outside, as frozen models with one checker for each topic."""
