@@ -17,6 +17,7 @@ from engine.domain.values import (
     FollowerSettings,
     FollowTerms,
     MarketRules,
+    Mode,
     Priority,
     Scope,
     SettledStatus,
@@ -81,8 +82,26 @@ class Sizing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cuts: tuple[Cut, ...] = ()
 
 
+class LotExit(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What an exit does to one lot of the event's venue and symbol, beside the orders that it requests at once.
+
+    `fraction` of what the lot's pending opens still bring leaves when they settle; `due` is the quantity that must still leave and
+    has no order (below the minimum, rest of a full close, exits halted); `retry`: not carried but asked for again by the clock.
+    """
+
+    direction: Direction
+    mode: Mode
+    fraction: Decimal
+    due: Decimal = Decimal(0)
+    retry: bool = False
+
+
 class CopyDecided(Event, frozen=True, kw_only=True, tag="CopyDecided.v1"):
-    """A signal is copied by one follower. `orders` are requests to the executor (shadow mode: recorded, never sent)."""
+    """A signal is copied by one follower. `orders` are requests to the executor (shadow mode: recorded, never sent).
+
+    A flip has exit orders of the old direction and either opens in `orders` (nothing to wait for), opens in `waiting` (requested when
+    the old lot is gone), or the reason why its open was refused. `direction` is then the new one.
+    """
 
     signal_id: str
     whale_id: str
@@ -95,6 +114,11 @@ class CopyDecided(Event, frozen=True, kw_only=True, tag="CopyDecided.v1"):
     sizing: Sizing
     orders: tuple[PlaceOrder, ...] = ()
     cancels: tuple[CancelOrder, ...] = ()
+    waiting: tuple[PlaceOrder, ...] = ()
+    exits: tuple[LotExit, ...] = ()
+    open_reason: str = ""
+    open_limit: str = ""
+    open_value: str = ""
 
 
 class CopySkipped(Event, frozen=True, kw_only=True, tag="CopySkipped.v1"):
@@ -109,6 +133,9 @@ class CopySkipped(Event, frozen=True, kw_only=True, tag="CopySkipped.v1"):
     config_version: int
     carried_quote: Decimal | None = None
     carried_quantity: Decimal | None = None
+    venue: Venue | None = None
+    venue_symbol: str = ""
+    exits: tuple[LotExit, ...] = ()
 
 
 class OrdersRequested(Event, frozen=True, kw_only=True, tag="OrdersRequested.v1"):
@@ -121,6 +148,20 @@ class OrdersRequested(Event, frozen=True, kw_only=True, tag="OrdersRequested.v1"
     direction: Direction
     orders: tuple[PlaceOrder, ...] = ()
     cancels: tuple[CancelOrder, ...] = ()
+    exits: tuple[LotExit, ...] = ()
+
+
+class OpenDropped(Event, frozen=True, kw_only=True, tag="OpenDropped.v1"):
+    """Opens that waited for an exit (a flip) are not requested any more."""
+
+    cause: str
+    whale_id: str
+    venue: Venue
+    venue_symbol: str
+    command_ids: tuple[str, ...]
+    reason: str
+    limit: str = ""
+    value: str = ""
 
 
 class OrderEnded(Event, frozen=True, kw_only=True, tag="OrderEnded.v1"):
@@ -184,7 +225,16 @@ class DriftDetected(Event, frozen=True, kw_only=True, tag="DriftDetected.v1"):
     expected: Decimal
     reported: Decimal
     foreign: Decimal = Decimal(0)
+    mode: Mode = "paper"
     adjustments: tuple[LotAdjustment, ...] = ()
+
+
+class DriftSuspected(Event, frozen=True, kw_only=True, tag="DriftSuspected.v1"):
+    """A report differs from the lots for the first time; the same difference in the next report is a drift. `reported` by symbol."""
+
+    venue: Venue
+    reported: dict[str, Decimal]
+    reported_at: int
 
 
 class DustRecorded(Event, frozen=True, kw_only=True, tag="DustRecorded.v1"):
@@ -195,6 +245,7 @@ class DustRecorded(Event, frozen=True, kw_only=True, tag="DustRecorded.v1"):
     direction: Direction
     whale_id: str
     quantity: Decimal
+    mode: Mode = "paper"
 
 
 class AccountRecorded(Event, frozen=True, kw_only=True, tag="AccountRecorded.v1"):
@@ -304,9 +355,11 @@ FollowerEvent = (
     | CopyDecided
     | CopySkipped
     | OrdersRequested
+    | OpenDropped
     | OrderEnded
     | EquityRecorded
     | FundingRecorded
+    | DriftSuspected
     | DriftDetected
     | DustRecorded
     | AccountRecorded
