@@ -1,0 +1,51 @@
+"""Who may do what in Postgres: a connection of the database's owner enters, three group roles with their rights leave.
+
+`remora_owner` owns (migrations, rebuilds), `remora_projector` writes rows, `dashboard` reads the read models and nothing else: never
+the schema `vault`. None of them can log in by itself: grant one to a login role.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Connection, text
+
+OWNER: Final = "remora_owner"
+PROJECTOR: Final = "remora_projector"
+DASHBOARD: Final = "dashboard"
+ROLES: Final = (OWNER, PROJECTOR, DASHBOARD)
+
+CREATE: Final = "DO $$ BEGIN CREATE ROLE {role} NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
+GRANTS: Final = (
+    f"GRANT ALL ON SCHEMA {{schema}} TO {OWNER}",
+    f"GRANT ALL ON ALL TABLES IN SCHEMA {{schema}} TO {OWNER}",
+    f"GRANT USAGE ON SCHEMA {{schema}} TO {PROJECTOR}, {DASHBOARD}",
+    f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {{schema}} TO {PROJECTOR}",
+    f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {{schema}} TO {OWNER}, {PROJECTOR}",
+    f"GRANT SELECT ON ALL TABLES IN SCHEMA {{schema}} TO {DASHBOARD}",
+    f"ALTER DEFAULT PRIVILEGES IN SCHEMA {{schema}} GRANT ALL ON TABLES TO {OWNER}",
+    f"ALTER DEFAULT PRIVILEGES IN SCHEMA {{schema}} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {PROJECTOR}",
+    f"ALTER DEFAULT PRIVILEGES IN SCHEMA {{schema}} GRANT SELECT ON TABLES TO {DASHBOARD}",
+)
+
+
+def ensure_roles(connection: Connection) -> None:
+    """Make the roles (if we may) and give them their rights on the read models. Without the right to make roles: nothing."""
+    allowed = connection.execute(text("SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user")).scalar()
+    found = set(connection.execute(text("SELECT rolname FROM pg_roles WHERE rolname = ANY(:names)"), {"names": list(ROLES)}).scalars())
+    if not allowed and found != set(ROLES):
+        return
+    for role in ROLES:
+        if role not in found:
+            # Another database of the same server may be migrated at this moment: roles belong to the server.
+            connection.execute(
+                text(f"DO $$ BEGIN CREATE ROLE {role} NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$")
+            )
+    grant(connection, "public")
+    connection.execute(text(f"GRANT EXECUTE ON FUNCTION remora_month_partition(text, text, date) TO {PROJECTOR}, {OWNER}"))
+
+
+def grant(connection: Connection, schema: str) -> None:
+    """Give the roles their rights on everything in one schema, now and in future."""
+    for statement in GRANTS:
+        connection.execute(text(statement.format(schema=schema)))
