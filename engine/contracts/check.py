@@ -108,7 +108,7 @@ def _violation(error: ValidationError) -> ContractViolation:
     path = [str(part) for part in first["loc"] if not _is_tag(part)]
     if first["type"] == "contract":
         return ContractViolation(".".join([*path, context["field"]]), context["value"], context["expected"])
-    found = "(missing)" if first["type"] == "missing" else first["input"]
+    found = "(missing)" if first["type"] in ("missing", "union_tag_not_found") else first["input"]
     if isinstance(found, (dict, BaseModel)) and first["type"] == "union_tag_invalid":
         found = context["tag"]
     name = ".".join(path) or ("t" if first["type"].startswith("union_tag") else "value")
