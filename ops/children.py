@@ -76,14 +76,15 @@ def wait_for(ready: Callable[[], bool], process: subprocess.Popen[bytes], deadli
     return False
 
 
-def tail(log: Path, lines: int = 12) -> str:
-    """The last lines of a log, or a word that there are none."""
+def tail(log: Path, lines: int = 12, start: int = 0) -> str:
+    """The last lines of a log after byte `start`, without Java's stack frames, or a word that there are none."""
     if not log.exists():
         return "(no log)"
     with log.open("rb") as handle:
-        handle.seek(max(0, log.stat().st_size - 16_384))
+        handle.seek(max(start, log.stat().st_size - 65_536))
         text = handle.read().decode(errors="replace").strip()
-    return "\n".join(text.splitlines()[-lines:]) or "(empty log)"
+    wanted = [line for line in text.splitlines() if not line.startswith("\tat ")]
+    return "\n".join(wanted[-lines:]) or "(empty log)"
 
 
 def port_is_free(port: int) -> bool:

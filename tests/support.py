@@ -12,8 +12,8 @@ from pathlib import Path
 
 from engine.config import Settings
 from ops import children
-from ops.embedded.kafka import EmbeddedKafka, answers
 from ops.embedded.kafka import SETTINGS as BROKER_SETTINGS
+from ops.embedded.kafka import EmbeddedKafka, answers
 from ops.embedded.postgres import EmbeddedPostgres
 
 PROJECT = Path(__file__).parent.parent

@@ -1,31 +1,26 @@
-"""A real Kafka broker (KRaft, one node, loopback only) that lives as long as we want it to.
+"""A real Kafka broker: KRaft, one node, loopback only.
 
-Enters: a data folder (or none: a temporary one) and ports (or 0: free ones). Leaves: `bootstrap`, once the broker has
-answered a real metadata request. `kill` and `restart` are for chaos: the same ports, the same data.
+Enters: a data folder and a port, or neither. Leaves: `bootstrap`, once the broker has answered a real metadata request.
 """
 
 from __future__ import annotations
 
-import atexit
 import shutil
-import signal
 import socket
 import struct
-import subprocess
 import sys
 import tempfile
 import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from rich.console import Console
 
 from engine.config import load_settings
-from engine.errors import ConfigInvalid, DependencyUnreachable, RemoraError
 from ops import children
 from ops.embedded.downloads import KafkaFiles, kafka_files, only_one, run_java
+from ops.embedded.server import EmbeddedServer
 
 SETTINGS: Final = {
     "process.roles": "broker,controller",
@@ -42,7 +37,7 @@ SETTINGS: Final = {
     "share.coordinator.state.topic.num.partitions": "1",
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "1000",
-    # A broker killed by -9 is let back in after its session ends: 4-5 s instead of 12 s.
+    # A broker killed by -9 is let back in after its session ends: 3 s instead of 12 s.
     "broker.session.timeout.ms": "2000",
     "broker.heartbeat.interval.ms": "500",
     "auto.create.topics.enable": "false",
@@ -63,13 +58,12 @@ JVM: Final = (
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
 )
-DISK_FULL: Final = ("No space left on device", "File too large", "Disk quota exceeded")
-STOP_S: Final = 20.0
-MINIMUM_FREE_BYTES: Final = 256 * 1024 * 1024
 
 
-class EmbeddedKafka:
-    """One broker. Use as a context manager, or `start` and `stop`; all calls block and none needs an event loop."""
+class EmbeddedKafka(EmbeddedServer):
+    """One broker."""
+
+    name = "Kafka"
 
     def __init__(
         self,
@@ -83,147 +77,57 @@ class EmbeddedKafka:
         jvm: tuple[str, ...] = (),
     ) -> None:
         """`flush_messages=1` makes every record survive a power cut, at about half the peak rate."""
-        self._keep = data_dir is not None
-        self._folder = data_dir
+        super().__init__(data_dir, port, start_timeout_s)
         self._cache_dir = cache_dir or load_settings().cache_dir
-        self._wanted_port = port
-        self._port = self._controller_port = 0
+        self._files: KafkaFiles | None = None
+        self._controller_port = 0
         self._heap_mb = heap_mb
         self._flush_messages = flush_messages
-        self._start_timeout_s = start_timeout_s
         self._jvm = jvm
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def bootstrap(self) -> str:
         """`host:port` for clients."""
-        assert self._port, "start() first"
-        return f"127.0.0.1:{self._port}"
+        return f"127.0.0.1:{self.port}"
 
-    @property
-    def pid(self) -> int:
-        """The broker's process id."""
-        assert self._process is not None, "start() first"
-        return self._process.pid
+    def _find_programs(self) -> None:
+        self._files = prepared_files(self._cache_dir)
 
-    @property
-    def folder(self) -> Path:
-        """Where data, settings and log are."""
-        assert self._folder is not None, "start() first"
-        return self._folder
-
-    @property
-    def log_file(self) -> Path:
-        """What the broker printed: warnings and errors."""
-        return self.folder / "broker.log"
-
-    @property
-    def running(self) -> bool:
-        """Whether the process is there (it may be paused)."""
-        return self._process is not None and self._process.poll() is None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        """Fetch what is missing, format the data folder if it is new, start, wait for an answer."""
-        assert not self.running, "already started"
-        self._start(prepared_files(self._cache_dir))
-
-    def _start(self, files: KafkaFiles) -> None:
-        self._port = children.claim_port(self._port or self._wanted_port, "Kafka")
+    def _fill_folder(self) -> None:
+        assert self._files is not None
         self._controller_port = children.claim_port(self._controller_port, "Kafka's controller")
-        self._make_folder(files)
-        self._launch(files)
+        if not (self.data / "meta.properties").exists():
+            shutil.copy(self._files.checkpoint, self.data / "bootstrap.checkpoint")
+            (self.data / "meta.properties").write_text(f"version=1\nnode.id=1\ncluster.id={_new_id()}\ndirectory.id={_new_id()}\n")
+        write_properties(self.folder / "server.properties", self._properties())
 
-    def stop(self) -> None:
-        """Stop cleanly (kill after 20 s without an end); a temporary data folder is removed."""
-        if self._process is not None:
-            children.end(self._process, STOP_S)
-        if self._folder is not None and not self._keep:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
-            atexit.unregister(self.stop)
-
-    def kill(self) -> None:
-        """kill -9. The data stays for `restart`."""
-        assert self._process is not None, "start() first"
-        children.kill(self._process)
-
-    def restart(self) -> None:
-        """Start again on the same ports and data; a broker that still runs is stopped cleanly first."""
-        assert self._folder is not None, "start() first"
-        if self._process is not None:
-            children.end(self._process, STOP_S)
-        self.start()
-
-    def pause(self) -> None:
-        """SIGSTOP: the broker hangs, its connections stay open."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT."""
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: signal.Signals) -> None:
-        assert self._process is not None, "start() first"
-        self._process.send_signal(number)
-
-    def _make_folder(self, files: KafkaFiles) -> None:
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="remora-kafka-"))
-            atexit.register(self.stop)
-        data = self._folder / "data"
-        try:
-            data.mkdir(parents=True, exist_ok=True)
-            check_room(self._folder, "Kafka")
-            if not (data / "meta.properties").exists():
-                shutil.copy(files.checkpoint, data / "bootstrap.checkpoint")
-                (data / "meta.properties").write_text(f"version=1\nnode.id=1\ncluster.id={_new_id()}\ndirectory.id={_new_id()}\n")
-            (self._folder / "server.properties").write_text("".join(f"{k}={v}\n" for k, v in self._properties(data).items()))
-        except OSError as error:
-            raise DependencyUnreachable(f"Kafka's data folder {self._folder} cannot be written: {error.strerror}.") from error
-
-    def _properties(self, data: Path) -> dict[str, str]:
-        controller = f"127.0.0.1:{self._controller_port}"
+    def _properties(self) -> dict[str, str]:
         flush = {} if self._flush_messages is None else {"log.flush.interval.messages": str(self._flush_messages)}
-        return (
-            SETTINGS
-            | flush
-            | {
-                "controller.quorum.voters": f"1@{controller}",
-                "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{controller}",
-                "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
-                "log.dirs": str(data),
-            }
-        )
+        return flush | {
+            "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
+            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{self._controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "log.dirs": str(self.data),
+        }
 
-    def _launch(self, files: KafkaFiles) -> None:
-        cache = (f"-XX:AOTCache={files.class_cache}",) if files.class_cache.exists() else ()
-        command = [str(files.java), f"-Xmx{self._heap_mb}m", *JVM, *(self._jvm or cache), "-cp", files.class_path]
+    def _launch(self) -> None:
+        assert self._files is not None
+        cache = (f"-XX:AOTCache={self._files.class_cache}",) if self._files.class_cache.exists() else ()
+        command = [str(self._files.java), f"-Xmx{self._heap_mb}m", *JVM, *(self._jvm or cache), "-cp", self._files.class_path]
         self._process = children.spawn([*command, "kafka.Kafka", str(self.folder / "server.properties")], self.log_file)
-        if not children.wait_for(lambda: answers(self._port), self._process, self._start_timeout_s):
-            code = self._process.poll()
-            children.kill(self._process)
-            error = self._failure(code)
-            self.stop()
-            raise error
+        if not children.wait_for(lambda: answers(self.port), self._process, self._start_timeout_s):
+            raise self._failure()
 
-    def _failure(self, code: int | None) -> RemoraError:
-        """Why the broker is not there, in one sentence, with the end of its log where we have no better word."""
-        log = children.tail(self.log_file, 40)
-        if "Address already in use" in log:
-            return ConfigInvalid(f"Kafka cannot listen on {self.bootstrap}: another program has that port.")
-        if any(word in log for word in DISK_FULL):
-            return DependencyUnreachable(f"Kafka cannot write its data: the disk under {self.folder} is full.")
-        if "Failed to acquire lock" in log:
-            return ConfigInvalid(f"Another Kafka already uses the data folder {self.folder}.")
-        what = f"did not answer within {self._start_timeout_s:.0f} s" if code is None else f"ended with exit code {code} while starting"
-        return DependencyUnreachable(f"Kafka {what}; the end of its log:\n{children.tail(self.log_file, 6)}")
+
+class _Trainer(EmbeddedKafka):
+    """A throw-away broker whose JVM writes down, at its end, the classes that it loaded."""
+
+    def __init__(self, files: KafkaFiles) -> None:
+        super().__init__(cache_dir=files.folder, jvm=(f"-XX:AOTCacheOutput={files.class_cache}",))
+        self._files = files
+
+    def _find_programs(self) -> None:
+        """Given: we are a part of finding them."""
 
 
 def prepared_files(cache_dir: Path) -> KafkaFiles:
@@ -232,35 +136,27 @@ def prepared_files(cache_dir: Path) -> KafkaFiles:
     if not files.prepared.exists():
         with only_one(cache_dir, "prepare"), Console(file=sys.stderr).status("Preparing Kafka for quick starts, once"):
             if not files.prepared.exists():
-                _prepare(files, cache_dir)
+                _prepare(files)
                 files.prepared.touch()
     return files
 
 
-def _prepare(files: KafkaFiles, cache_dir: Path) -> None:
-    """Format one throw-away folder and let one throw-away broker record the JVM's class cache.
-
-    A JVM that cannot write the cache still leaves a working broker, only a slower start.
-    """
+def _prepare(files: KafkaFiles) -> None:
+    """Format one throw-away folder, then train. A JVM that cannot write its cache only leaves a slower start."""
     with tempfile.TemporaryDirectory(prefix="remora-prepare-") as name:
-        folder = Path(name)
-        properties = folder / "server.properties"
+        properties = Path(name) / "server.properties"
         fixed = {"controller.quorum.voters": "1@127.0.0.1:9093", "listeners": "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093"}
-        settings = SETTINGS | fixed | {"log.dirs": str(folder / "data")}
-        properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        write_properties(properties, fixed | {"log.dirs": f"{name}/data"})
         run_java(files, "kafka.tools.StorageTool", "format", "-t", _new_id(), "-c", str(properties))
-        shutil.copy(folder / "data" / "bootstrap.checkpoint", files.checkpoint)
+        shutil.copy(f"{name}/data/bootstrap.checkpoint", files.checkpoint)
     files.class_cache.unlink(missing_ok=True)
-    trainer = EmbeddedKafka(cache_dir=cache_dir, jvm=(f"-XX:AOTCacheOutput={files.class_cache}",))
-    trainer._start(files)
-    trainer.stop()
+    with _Trainer(files):
+        pass
 
 
-def check_room(folder: Path, what: str) -> None:
-    """Refuse a start on a disk that is full already."""
-    free = shutil.disk_usage(folder).free
-    if free < MINIMUM_FREE_BYTES:
-        raise DependencyUnreachable(f"{what} cannot start: the disk under {folder} is full ({free // 2**20} MB free).")
+def write_properties(file: Path, own: dict[str, str]) -> None:
+    """Kafka's settings file: ours for every broker, and those of this one."""
+    file.write_text("".join(f"{name}={value}\n" for name, value in (SETTINGS | own).items()))
 
 
 def answers(port: int) -> bool:
