@@ -1,0 +1,81 @@
+"""Plain reading of partitions: no group, an explicit seek, and what was read is held against the log's end.
+
+Enters: topic, partition and offsets. Leaves: batches of records, in order. `assign` with a reset to the end can silently read
+nothing, so the reset is `earliest`, every read begins with `seek`, and a gap or an early end is an error.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from engine.config import Settings
+from engine.errors import DependencyUnreachable, LogCorrupt
+
+STALL_S: Final = 30.0
+FETCH_BYTES: Final = 8 * 1024 * 1024
+BATCH: Final = 2000
+"""Records handed on at once: small enough that folding them does not hold up the event loop."""
+
+
+@asynccontextmanager
+async def open_consumer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer without a group, for `assign` and `seek`."""
+    defaults = {
+        "bootstrap_servers": settings.kafka,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "max_partition_fetch_bytes": FETCH_BYTES,
+        "fetch_max_wait_ms": 100,
+    }
+    consumer = AIOKafkaConsumer(**(defaults | options))  # type: ignore[no-untyped-call]
+    try:
+        await consumer.start()  # type: ignore[no-untyped-call]
+        yield consumer
+    except (KafkaError, OSError) as error:
+        raise DependencyUnreachable(f"Kafka at {settings.kafka}: {error or type(error).__name__}") from error
+    finally:
+        await consumer.stop()  # type: ignore[no-untyped-call]
+
+
+async def bounds(consumer: AIOKafkaConsumer, topic: str, partition: int) -> tuple[int, int]:
+    """First offset and the offset after the last record of a partition."""
+    tp = TopicPartition(topic, partition)
+    first = await consumer.beginning_offsets([tp])  # type: ignore[no-untyped-call]
+    last = await consumer.end_offsets([tp])  # type: ignore[no-untyped-call]
+    return int(first[tp]), int(last[tp])
+
+
+async def read_range(
+    consumer: AIOKafkaConsumer, topic: str, partition: int, start: int, stop: int, *, gaps: bool = False
+) -> AsyncIterator[list[ConsumerRecord[bytes | None, bytes | None]]]:
+    """Batches of the records from `start` up to but not including `stop`, all of them. `gaps`: the topic is compacted."""
+    tp = TopicPartition(topic, partition)
+    consumer.assign([tp])  # type: ignore[no-untyped-call]
+    consumer.seek(tp, start)  # type: ignore[no-untyped-call]
+    position, progress = start, time.monotonic()
+    while position < stop:
+        records = (await consumer.getmany(tp, timeout_ms=1000, max_records=BATCH)).get(tp, [])
+        if records and records[-1].offset >= stop:
+            records = [record for record in records if record.offset < stop]
+            position = stop
+        if records:
+            if not gaps and records[0].offset != position and position != stop:
+                raise LogCorrupt(f"{topic}[{partition}]: offset {records[0].offset} arrived, {position} was expected")
+            position, progress = max(position, records[-1].offset + 1), time.monotonic()
+            yield records
+        elif gaps and await _behind(consumer, tp, stop):
+            return
+        elif time.monotonic() - progress > STALL_S:
+            raise DependencyUnreachable(f"{topic}[{partition}]: nothing arrived for {STALL_S} s at offset {position}")
+
+
+async def _behind(consumer: AIOKafkaConsumer, tp: TopicPartition, stop: int) -> bool:
+    """Whether the consumer has passed `stop`: the last records may have been compacted away."""
+    position: int = await consumer.position(tp)  # type: ignore[no-untyped-call]
+    return position >= stop
