@@ -51,6 +51,8 @@ def end(process: subprocess.Popen[bytes], grace_s: float = 10.0, first: signal.S
     """Ask to stop, wait, then kill. Returns the exit code."""
     if process.poll() is None:
         process.send_signal(first)
+        # A paused process hears nothing until it goes on.
+        process.send_signal(signal.SIGCONT)
     try:
         return process.wait(grace_s)
     except subprocess.TimeoutExpired:
