@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,14 +28,16 @@ class Settings(BaseSettings):
     group_prefix: str = "remora"
     instance: str = "0"
     session_timeout_s: float = 6.0
-    data_dir: Path = Path("~/.local/share/remora").expanduser()
-    cache_dir: Path = Path("~/.cache/remora").expanduser()
+    data_dir: Path = Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share", "remora").expanduser()
+    cache_dir: Path = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "remora").expanduser()
     test_data: Path = Path("../shared/data")
     ready_file: Path | None = None
     """Where a role says once that it serves (see `engine/lifecycle.py`); unset outside of a supervisor."""
 
     tick_ms: int = Field(1000, ge=50)
     round_max_records: int = Field(2000, ge=1)
+    snapshot_events: int = Field(100_000, ge=1)
+    """A shard's state is written down after this many accepted events."""
 
     master_key: SecretStr | None = None
     master_key_file: Path | None = None
@@ -46,6 +49,11 @@ class Settings(BaseSettings):
     orders_in_flight: int = Field(64, ge=1)
     venue_limits: bool = True
     absent_quiet_s: float = 60.0
+    """How long every source of a venue must agree that an order does not exist before that counts."""
+    engine_time_s: float = 10.0
+    """Longest time a venue may still work on a request after its receive window has passed."""
+    exchange_timeout_s: float = Field(15.0, gt=0)
+    """Above the venues' own 10 s, so that their "execution status unknown" is seen."""
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(8080, ge=0, le=65535)
