@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, cast
 
@@ -24,7 +23,7 @@ from faust.tables.manager import TableManager
 from faust.types import TP
 from faust.types.tuples import Message
 
-from engine.agents.transport import LogConsumer, LogTransport, Positions
+from engine.agents.transport import LogConsumer, LogTransport, Notice, Placement, Positions
 from engine.config import Settings
 from engine.errors import LogCorrupt
 from engine.fate import die
@@ -46,8 +45,10 @@ class PromptTables(TableManager):
 class LogApp(faust.App):
     """A Faust app whose consumer is placed by the log."""
 
-    log_positions: Positions
-    one_by_one: bool = False
+    placement: Placement
+
+    def _create_directories(self) -> None:
+        """There are no tables, so there is nothing to keep on disk."""
 
     def _new_transport(self) -> LogTransport:
         return LogTransport(self.conf.broker_consumer, self)
@@ -57,16 +58,28 @@ class LogApp(faust.App):
 
     def _new_consumer(self) -> Any:
         consumer = cast(LogConsumer, super()._new_consumer())
-        consumer.positions, consumer.one_by_one = self.log_positions, self.one_by_one
+        consumer.placement = self.placement
         return consumer
 
 
-def build_app(settings: Settings, role: str, positions: Positions, *, one_by_one: bool = False) -> LogApp:
-    """The app of a role. Group `settings.group(role)`, static member `role-instance`; no web server, no topic of Faust's own."""
+def build_app(
+    settings: Settings,
+    role: str,
+    positions: Positions,
+    *,
+    one_by_one: bool = False,
+    assigned: Notice | None = None,
+    revoked: Notice | None = None,
+) -> LogApp:
+    """The app of a role. Group `settings.group(role)`, static member `role-instance`; no web server, no topic of Faust's own.
+
+    `revoked(tps)` is awaited before the partitions can go to another member: finish what is in flight. `assigned(tps)` tells the
+    whole new assignment, before `positions` is asked.
+    """
     app = LogApp(
         settings.group(role),
         broker=[f"kafka://{server}" for server in settings.kafka.split(",")],
-        datadir=tempfile.mkdtemp(prefix=f"remora-{role}-"),
+        datadir=str(settings.data_dir / "faust" / f"{role}-{settings.instance}"),
         store="memory://",
         processing_guarantee="at_least_once",
         key_serializer="raw",
@@ -93,7 +106,7 @@ def build_app(settings: Settings, role: str, positions: Positions, *, one_by_one
         consumer_group_instance_id=f"{role}-{settings.instance}",
         worker_redirect_stdouts=False,
     )
-    app.log_positions, app.one_by_one = positions, one_by_one
+    app.placement = Placement(positions, one_by_one, assigned, revoked)
     return app
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import aiokafka
@@ -28,7 +29,18 @@ log = logging.getLogger(__name__)
 
 Positions = Callable[[frozenset[TP]], Awaitable[Mapping[TP, int]]]
 """Where to read each of these partitions from: the next offset that the log says is not yet worked in."""
+Notice = Callable[[frozenset[TP]], Awaitable[None]]
 FETCH_WAIT_MS = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What an app does at a rebalance; see `engine.agents.app.build_app`."""
+
+    positions: Positions
+    one_by_one: bool
+    assigned: Notice | None
+    revoked: Notice | None
 
 
 class ConsumerThread(AIOKafkaConsumerThread):
@@ -76,8 +88,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
 class LogConsumer(Consumer):
     """A consumer whose positions come from the log."""
 
-    positions: Positions
-    one_by_one: bool
+    placement: Placement
     _drain_task: asyncio.Task[Any] | None = None
     _placing: tuple[asyncio.Task[None], ...] = ()
     _placed: asyncio.Event
@@ -90,6 +101,12 @@ class LogConsumer(Consumer):
         """Forget placements under way: the coming assignment decides anew."""
         self._stop_placing()
         await super().on_partitions_revoked(revoked)
+        await self._tell(self.placement.revoked, frozenset(revoked))
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Tell the app its whole assignment before any position is asked for."""
+        await self._tell(self.placement.assigned, frozenset(assigned))
+        await super().on_partitions_assigned(assigned, generation_id)
 
     async def perform_seek(self) -> None:
         """Start to place every assigned partition. Faust calls this at each assignment, with the flow stopped."""
@@ -100,8 +117,17 @@ class LogConsumer(Consumer):
         self._stop_placing()
         assigned = frozenset(self.assignment())
         self.pause_partitions(assigned)
-        parts = [frozenset((tp,)) for tp in sorted(assigned)] if self.one_by_one else [assigned] if assigned else []
+        self._buffered_partitions.clear()
+        parts = [frozenset((tp,)) for tp in sorted(assigned)] if self.placement.one_by_one else [assigned] if assigned else []
         self._placing = tuple(asyncio.create_task(self._place(part), name=f"place {sorted(part)}") for part in parts)
+
+    async def _tell(self, notice: Notice | None, tps: frozenset[TP]) -> None:
+        if notice is None:
+            return
+        try:
+            await notice(tps)
+        except Exception as error:
+            die(error)
 
     def _stop_placing(self) -> None:
         for task in self._placing:
@@ -111,7 +137,7 @@ class LogConsumer(Consumer):
 
     async def _place(self, tps: frozenset[TP]) -> None:
         try:
-            positions = await self.positions(tps)
+            positions = await self.placement.positions(tps)
             assert set(positions) == tps, "every assigned partition has a position"
             # Before the flow runs, a fetch that started before the rebalance could still drop what it gets.
             await self.can_resume_flow.wait()

@@ -10,12 +10,15 @@ over. A snapshot of another fold version is passed over as well.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from functools import cache
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer
 
+import engine.domain
 from engine.config import Settings
 from engine.log.consume import bounds, read_range
 from engine.log.reader import Position
@@ -33,7 +36,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     chunks: int
     first_offset: int
     digest: str
-    fold_version: int
+    fold_version: str
     position: Position
 
 
@@ -44,13 +47,20 @@ class Snapshot(msgspec.Struct, frozen=True):
     chunks: list[bytes]
 
 
+@cache
+def fold_version() -> str:
+    """What a snapshot depends on beside the events: a digest of the domain's source. Any change of it costs one full replay."""
+    digest = blake2b(digest_size=8)
+    for file in sorted(Path(engine.domain.__path__[0]).glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
 def _key(slot: int, part: str) -> bytes:
     return f"{slot}/{part}".encode()
 
 
-async def write_snapshot(
-    producer: AIOKafkaProducer, settings: Settings, shard: int, slot: int, fold_version: int, position: Position, chunks: Iterable[bytes]
-) -> None:
+async def write_snapshot(producer: Any, settings: Settings, shard: int, slot: int, position: Position, chunks: Iterable[bytes]) -> None:
     """Append chunks and then the manifest to `slot` (0 or 1), every ack awaited; other tasks go on in between."""
     topic = settings.topic(SNAPSHOTS)
     digest, count, first = blake2b(digest_size=16), 0, -1
@@ -61,13 +71,13 @@ async def write_snapshot(
         digest.update(chunk)
         count += 1
     manifest = Manifest(
-        slot=slot, chunks=count, first_offset=first, digest=digest.hexdigest(), fold_version=fold_version, position=position
+        slot=slot, chunks=count, first_offset=first, digest=digest.hexdigest(), fold_version=fold_version(), position=position
     )
     await producer.send_and_wait(topic, msgspec.json.encode(manifest), key=_key(slot, "manifest"), partition=shard)
 
 
-async def newest_snapshot(consumer: AIOKafkaConsumer, settings: Settings, shard: int, fold_version: int) -> tuple[Snapshot | None, int]:
-    """The newest whole snapshot of this fold version, if any, and the slot that the next one goes to."""
+async def newest_snapshot(consumer: AIOKafkaConsumer, settings: Settings, shard: int) -> tuple[Snapshot | None, int]:
+    """The newest whole snapshot that this code can read, if any, and the slot that the next one goes to."""
     topic = settings.topic(SNAPSHOTS)
     first, end = await bounds(consumer, topic, shard)
     next_slot = 0
@@ -75,7 +85,7 @@ async def newest_snapshot(consumer: AIOKafkaConsumer, settings: Settings, shard:
     async for manifest in _manifests(consumer, topic, shard, first, end):
         if seen is None:
             seen, next_slot = manifest.slot, 1 - manifest.slot
-        if manifest.fold_version != fold_version:
+        if manifest.fold_version != fold_version():
             continue
         chunks = await _chunks(consumer, topic, shard, manifest, end)
         if chunks is not None:
