@@ -42,7 +42,7 @@ def test_variables_are_settings(name: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_ours_are_locked_down(name: str) -> None:
     service = OURS[name]
-    assert service["read_only"] and service["cap_drop"] == ["ALL"] and service["tmpfs"] == ["/tmp"]
+    assert service["read_only"] and service["cap_drop"] == ["ALL"] and service["tmpfs"] == ["/tmp", "/run/remora"]
     assert service["healthcheck"]
 
 
