@@ -1,0 +1,45 @@
+"""Binance `/sapi`: what a key may do, and the lists that ccxt asks for when it loads markets with keys and no options."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from engine.exchanges.simulator.binance_common import market_of
+from engine.exchanges.simulator.wire import Call
+from engine.exchanges.simulator.world import Route, World
+
+
+def restrictions(world: World, call: Call) -> dict[str, Any]:
+    """GET account/apiRestrictions: permission flags of the key."""
+    owner = call.owner
+    off = ("enableMargin", "enableInternalTransfer", "permitsUniversalTransfer", "enableVanillaOptions", "enablePortfolioMarginTrading")
+    return {
+        "ipRestrict": False,
+        "createTime": world.clock.now_ms() - 86_400_000,
+        "enableReading": True,
+        "enableWithdrawals": owner.can_withdraw,
+        "enableFutures": owner.can_trade,
+        "enableSpotAndMarginTrading": owner.can_trade,
+        "enableFixApiTrade": False,
+        "enableFixReadOnly": False,
+    } | dict.fromkeys(off, False)
+
+
+def nothing(world: World, call: Call) -> list[Any]:
+    """Networks, margin pairs: none here."""
+    return []
+
+
+def trade_fee(world: World, call: Call) -> list[dict[str, str]]:
+    """GET asset/tradeFee."""
+    chosen = [market_of(world, call)] if call.params.get("symbol") else list(world.markets["binance"].values())
+    return [{"symbol": m.id, "makerCommission": "0.001", "takerCommission": "0.001"} for m in chosen]
+
+
+ROUTES: Final = {
+    ("GET", "/sapi/v1/account/apiRestrictions"): Route(restrictions, "signed"),
+    ("GET", "/sapi/v1/asset/tradeFee"): Route(trade_fee, "signed"),
+    ("GET", "/sapi/v1/capital/config/getall"): Route(nothing, "signed", 10),
+    ("GET", "/sapi/v1/margin/allPairs"): Route(nothing, "key"),
+    ("GET", "/sapi/v1/margin/isolated/allPairs"): Route(nothing, "key"),
+}

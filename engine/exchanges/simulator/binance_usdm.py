@@ -1,0 +1,283 @@
+"""Binance USD-M futures REST: orders and trades of `/fapi`, in Binance's wire format. Account and algo orders live beside it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Final
+
+import orjson
+
+from engine.exchanges.simulator.binance_common import (
+    check_archived,
+    chosen_fills,
+    client_id_of,
+    find_order,
+    market_of,
+    missing,
+    plain_orders,
+    required,
+    side_of,
+    venue_error,
+)
+from engine.exchanges.simulator.filters import check_filters
+from engine.exchanges.simulator.model import BOTH, ZERO, Market, NewOrder, Order, Refused, plain
+from engine.exchanges.simulator.wire import Call, Malformed, VenueError, decimal
+from engine.exchanges.simulator.world import Route, World
+
+_CONDITIONAL: Final = frozenset({"STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET"})
+_ECHOED: Final = ("priceMatch", "selfTradePreventionMode", "workingType", "goodTillDate")
+
+
+def parse_order(world: World, call: Call, params: dict[str, str]) -> NewOrder:
+    """A plain futures order from its parameters; conditional types belong to the algo endpoint."""
+    market, side, kind = market_of(world, call, params), side_of(params), required(params, "type")
+    if kind in _CONDITIONAL:
+        raise VenueError(-4120, "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead.")
+    if kind not in ("LIMIT", "MARKET"):
+        raise VenueError(-1116, "Invalid orderType.")
+    if not params.get("quantity"):
+        raise missing("quantity")
+    if kind == "LIMIT" and not params.get("timeInForce"):
+        raise missing("timeInForce")
+    force = params.get("timeInForce", "GTC")
+    if force not in ("GTC", "IOC", "FOK", "GTX", "GTD"):
+        raise VenueError(-1115, "Invalid timeInForce.")
+    return NewOrder(
+        market=market,
+        side=side,
+        type=kind,
+        quantity=decimal(params["quantity"], "quantity"),
+        client_id=client_id_of(world, call, params),
+        price=limit_price(world, market, side, params) if kind == "LIMIT" else ZERO,
+        time_in_force=force,
+        reduce_only=params.get("reduceOnly", "").lower() == "true",
+        position_side=params.get("positionSide", BOTH),
+        post_only=force == "GTX",
+        echo={name: params[name] for name in _ECHOED if name in params},
+    )
+
+
+def limit_price(world: World, market: Market, side: str, params: dict[str, str]) -> Decimal:
+    """The limit: as sent, or the book's best price that `priceMatch` asks for."""
+    match = params.get("priceMatch", "NONE")
+    if match == "NONE":
+        price = decimal(params.get("price", ""), "price")
+        if not price:
+            raise missing("price")
+        return price
+    book = world.prices.book(market)
+    opponent = match.startswith("OPPONENT") == (side == "BUY")
+    return (book.asks if opponent else book.bids)[0][0]
+
+
+def _place(world: World, call: Call, params: dict[str, str]) -> Order:
+    ask = parse_order(world, call, params)
+    if ask.position_side != BOTH:
+        ask.reduce_only = ask.reduce_only or (ask.side == "SELL") == (ask.position_side == "LONG")
+    order = world.place(call, ask, lambda: check_filters(ask, world.prices))
+    world.engine.execute(order)
+    return order
+
+
+def create_order(world: World, call: Call) -> dict[str, Any]:
+    """POST order: RESULT shows the final state of market orders, ACK the state before matching."""
+    order = _place(world, call, call.params)
+    return created(order, call.params.get("newOrderRespType", "ACK"))
+
+
+def test_order(world: World, call: Call) -> dict[str, Any]:
+    """POST order/test: checks only."""
+    check_filters(parse_order(world, call, call.params), world.prices)
+    return {}
+
+
+def created(order: Order, form: str) -> dict[str, Any]:
+    """A placement's reply."""
+    acked = form == "ACK" and order.ask.is_market
+    progress = {
+        "status": "NEW" if acked else order.status,
+        "avgPrice": "0.00" if acked else average(order),
+        "executedQty": "0" if acked else amount(order, order.filled),
+        "cumQty": "0" if acked else amount(order, order.filled),
+        "cumQuote": "0" if acked else plain(order.quote),
+    }
+    return {"orderId": order.id, "symbol": order.market.id} | progress | _fixed(order) | {"updateTime": order.updated_ms}
+
+
+def amount(order: Order, value: Decimal) -> str:
+    """A quantity with the market's decimals."""
+    return format(value.quantize(order.market.step) if value else value, "f")
+
+
+def average(order: Order) -> str:
+    """avgPrice as Binance writes it."""
+    return plain(order.average) if order.filled else "0.00"
+
+
+def _fixed(order: Order) -> dict[str, Any]:
+    """What does not change while the order fills."""
+    ask, echo = order.ask, order.ask.echo
+    return {
+        "clientOrderId": ask.client_id,
+        "price": plain(ask.price) if ask.price else "0.00",
+        "origQty": amount(order, order.quantity),
+        "timeInForce": ask.time_in_force,
+        "type": ask.type,
+        "reduceOnly": ask.reduce_only,
+        "closePosition": False,
+        "side": ask.side,
+        "positionSide": ask.position_side,
+        "stopPrice": "0.00",
+        "workingType": echo.get("workingType", "CONTRACT_PRICE"),
+        "priceProtect": False,
+        "origType": ask.type,
+        "priceMatch": echo.get("priceMatch", "NONE"),
+        "selfTradePreventionMode": echo.get("selfTradePreventionMode", "EXPIRE_MAKER"),
+        "goodTillDate": int(echo.get("goodTillDate", "0")),
+    }
+
+
+def order_view(order: Order) -> dict[str, Any]:
+    """An order as the query endpoints show it."""
+    head = {"orderId": order.id, "symbol": order.market.id, "status": order.status, "avgPrice": average(order)}
+    done = {"executedQty": amount(order, order.filled), "cumQuote": plain(order.quote)}
+    return head | done | _fixed(order) | {"time": order.created_ms, "updateTime": order.updated_ms}
+
+
+def get_order(world: World, call: Call) -> dict[str, Any]:
+    """GET order."""
+    order = find_order(world, call.owner, market_of(world, call), call.params, -2013, "Order does not exist.")
+    check_archived(world, order)
+    return order_view(order)
+
+
+def get_open_order(world: World, call: Call) -> dict[str, Any]:
+    """GET openOrder: only while it is open."""
+    order = find_order(world, call.owner, market_of(world, call), call.params, -2013, "Order does not exist.")
+    if not order.is_open:
+        raise VenueError(-2013, "Order does not exist.")
+    return order_view(order)
+
+
+def open_orders(world: World, call: Call) -> list[dict[str, Any]]:
+    """GET openOrders."""
+    return [order_view(order) for order in plain_orders(world, call, only_open=True)]
+
+
+def all_orders(world: World, call: Call) -> list[dict[str, Any]]:
+    """GET allOrders."""
+    market_of(world, call)
+    return [order_view(order) for order in plain_orders(world, call, only_open=False) if not order.archived]
+
+
+def _cancel(world: World, call: Call, params: dict[str, str]) -> dict[str, Any]:
+    order = find_order(world, call.owner, market_of(world, call), params, -2011, "Unknown order sent.")
+    if not order.is_open:
+        raise VenueError(-2011, "Unknown order sent.")
+    world.engine.cancel(order)
+    return created(order, "RESULT")
+
+
+def cancel_order(world: World, call: Call) -> dict[str, Any]:
+    """DELETE order."""
+    return _cancel(world, call, call.params)
+
+
+def cancel_all(world: World, call: Call) -> dict[str, Any]:
+    """DELETE allOpenOrders of a symbol."""
+    market_of(world, call)
+    for order in plain_orders(world, call, only_open=True):
+        world.engine.cancel(order)
+    return {"code": 200, "msg": "The operation of cancel all open order is done."}
+
+
+def modify_order(world: World, call: Call) -> dict[str, Any]:
+    """PUT order: a resting limit order gets a new size and price."""
+    order = find_order(world, call.owner, market_of(world, call), call.params, -2013, "Order does not exist.")
+    quantity, price = call.number("quantity"), call.number("price")
+    if not order.is_open or order.ask.is_market:
+        raise VenueError(-5026, "The order has been traded or canceled.")
+    if not quantity or not price:
+        raise missing("quantity" if not quantity else "price")
+    world.engine.amend(order, quantity, price)
+    return created(order, "RESULT")
+
+
+def create_batch(world: World, call: Call) -> list[dict[str, Any]]:
+    """POST batchOrders: each order is taken or refused on its own."""
+    return [_one_of_batch(world, call, item) for item in _json_list(call, "batchOrders")]
+
+
+def _one_of_batch(world: World, call: Call, item: Any) -> dict[str, Any]:
+    params = {str(key): value if isinstance(value, str) else orjson.dumps(value).decode() for key, value in dict(item).items()}
+    try:
+        return created(_place(world, call, params), params.get("newOrderRespType", "ACK"))
+    except Refused as refusal:
+        error = venue_error(call.exchange, refusal)
+    except VenueError as refused:
+        error = refused
+    return {"code": error.code, "msg": error.message}
+
+
+def cancel_batch(world: World, call: Call) -> list[dict[str, Any]]:
+    """DELETE batchOrders by orderIdList or origClientOrderIdList (any case)."""
+    lower = {key.lower(): value for key, value in call.params.items()}
+    name = "orderId" if "orderidlist" in lower else "origClientOrderId"
+    call.params["list"] = lower.get("orderidlist") or lower.get("origclientorderidlist") or ""
+    replies = []
+    for wanted in _json_list(call, "list"):
+        try:
+            replies.append(_cancel(world, call, {"symbol": call.params.get("symbol", ""), name: str(wanted)}))
+        except VenueError as error:
+            replies.append({"code": error.code, "msg": error.message})
+    return replies
+
+
+def _json_list(call: Call, name: str) -> list[Any]:
+    try:
+        value = orjson.loads(required(call.params, name))
+    except orjson.JSONDecodeError:
+        raise Malformed(name) from None
+    if not isinstance(value, list):
+        raise Malformed(name)
+    return value
+
+
+def user_trades(world: World, call: Call) -> list[dict[str, Any]]:
+    """GET userTrades of a symbol."""
+    return [
+        {
+            "symbol": fill.order.market.id,
+            "id": fill.id,
+            "orderId": fill.order.id,
+            "side": fill.order.ask.side,
+            "price": plain(fill.price),
+            "qty": amount(fill.order, fill.quantity),
+            "realizedPnl": plain(fill.realized),
+            "quoteQty": plain(fill.quote),
+            "commission": plain(fill.fee),
+            "commissionAsset": fill.fee_asset,
+            "time": fill.at_ms,
+            "positionSide": fill.order.ask.position_side,
+            "maker": fill.maker,
+            "buyer": fill.order.ask.side == "BUY",
+            "marginAsset": "USDT",
+        }
+        for fill in chosen_fills(world, call)
+    ]
+
+
+ROUTES: Final = {
+    ("POST", "/fapi/v1/order"): Route(create_order, "signed", 0, "create", "order"),
+    ("POST", "/fapi/v1/order/test"): Route(test_order, "signed", 0),
+    ("GET", "/fapi/v1/order"): Route(get_order, "signed", 1, "query"),
+    ("PUT", "/fapi/v1/order"): Route(modify_order, "signed", 1, "other", "order"),
+    ("DELETE", "/fapi/v1/order"): Route(cancel_order, "signed", 1, "cancel"),
+    ("GET", "/fapi/v1/openOrder"): Route(get_open_order, "signed", 1, "query"),
+    ("GET", "/fapi/v1/openOrders"): Route(open_orders, "signed", 1, "query"),
+    ("GET", "/fapi/v1/allOrders"): Route(all_orders, "signed", 5, "query"),
+    ("DELETE", "/fapi/v1/allOpenOrders"): Route(cancel_all, "signed", 1, "cancel"),
+    ("POST", "/fapi/v1/batchOrders"): Route(create_batch, "signed", 5, "create", "order"),
+    ("DELETE", "/fapi/v1/batchOrders"): Route(cancel_batch, "signed", 1, "cancel"),
+    ("GET", "/fapi/v1/userTrades"): Route(user_trades, "signed", 5, "query"),
+}

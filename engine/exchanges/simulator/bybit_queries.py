@@ -1,0 +1,240 @@
+"""Bybit v5 order queries: realtime (open, and closed ones by id), history (closed ones), executions."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Final
+
+from engine.exchanges.simulator.bybit_common import (
+    VENUE_OF,
+    category_of,
+    find_order,
+    optional_market,
+    order_id,
+    page,
+    refuse,
+    status_of,
+    text,
+)
+from engine.exchanges.simulator.margin import MAKER_FEE, TAKER_FEE
+from engine.exchanges.simulator.model import BOTH, ZERO, Fill, Order, plain
+from engine.exchanges.simulator.wire import Call
+from engine.exchanges.simulator.world import DAY_MS, Route, World
+
+_RECENT_CLOSED: Final = 500
+_POSITION_IDX: Final = {BOTH: 0, "LONG": 1, "SHORT": 2}
+_REJECTIONS: Final = {
+    "liquidity": "EC_NoImmediateQtyToFill",
+    "post_only": "EC_PostOnlyWillTakeLiquidity",
+    "user": "EC_PerCancelRequest",
+    "insufficient_margin": "EC_NoEnoughQtyToFill",
+    "reduce_only": "EC_ReduceOnlyWillIncreasePosition",
+}
+
+
+def link_of(order: Order) -> str:
+    """orderLinkId: what the client sent; spot shows a generated one."""
+    if "unnamed" not in order.ask.echo:
+        return order.ask.client_id
+    return order.ask.client_id.removeprefix("sim") if order.market.is_spot else ""
+
+
+def order_view(order: Order) -> dict[str, Any]:
+    """One order as realtime and history show it."""
+    ask, echo = order.ask, order.ask.echo
+    empty = dict.fromkeys(
+        ("blockTradeId", "isLeverage", "orderIv", "tpTriggerBy", "slTriggerBy", "placeType", "smpOrderId", "extraFees"), ""
+    )
+    stop = bool(ask.trigger_price)
+    return empty | _progress(order) | {
+        "symbol": order.market.id,
+        "orderType": ask.type,
+        "orderLinkId": link_of(order),
+        "orderId": order_id(order),
+        "stopOrderType": ("Stop" if not order.market.is_spot else echo.get("orderFilter", "Stop")) if stop else "",
+        "lastPriceOnCreated": "",
+        "createType": "CreateByUser",
+        "cancelType": "CancelByUser" if order.reject_reason == "user" else "UNKNOWN",
+        "takeProfit": echo.get("takeProfit", ""),
+        "stopLoss": echo.get("stopLoss", ""),
+        "tpLimitPrice": echo.get("tpLimitPrice", "0" if not order.market.is_spot else ""),
+        "slLimitPrice": echo.get("slLimitPrice", "0" if not order.market.is_spot else ""),
+        "tpslMode": echo.get("tpslMode", ""),
+        "smpType": "None",
+        "smpGroup": 0,
+        "triggerDirection": int(echo.get("triggerDirection", "0")),
+        "triggerPrice": text(ask.trigger_price),
+        "triggerBy": echo.get("triggerBy", ""),
+        "price": _price(order),
+        "positionIdx": _POSITION_IDX[ask.position_side],
+        "timeInForce": "PostOnly" if ask.post_only else ask.time_in_force,
+        "side": ask.side.title(),
+        "closeOnTrigger": False,
+        "slippageToleranceType": "UNKNOWN",
+        "slippageTolerance": "0",
+        "reduceOnly": ask.reduce_only,
+        "marketUnit": echo.get("marketUnit", ""),
+        "createdTime": str(order.created_ms),
+        "updatedTime": str(order.updated_ms),
+    }  # fmt: skip
+
+
+def _progress(order: Order) -> dict[str, Any]:
+    fees, left = order.fees(), order.remaining if order.is_open else ZERO
+    return {
+        "orderStatus": status_of(order),
+        "rejectReason": _REJECTIONS.get(order.reject_reason, "EC_Others") if order.reject_reason else "EC_NoError",
+        "qty": plain(order.ask.quote_quantity or order.quantity),
+        "avgPrice": text(order.average, "" if not order.market.is_spot else "0"),
+        "cumExecQty": plain(order.filled),
+        "cumExecValue": plain(order.quote),
+        "cumExecFee": plain(sum(fees.values(), ZERO)),
+        "cumFeeDetail": {asset: plain(amount) for asset, amount in fees.items()},
+        "leavesQty": plain(left),
+        "leavesValue": plain(left * order.ask.price),
+    }
+
+
+def _price(order: Order) -> str:
+    """A market order shows the worst price that it could have had on linear, zero on spot."""
+    if not order.ask.is_market:
+        return plain(order.ask.price)
+    if order.market.is_spot or not order.filled:
+        return "0"
+    bound = order.average * (Decimal("1.05") if order.ask.side == "BUY" else Decimal("0.95"))
+    return plain(bound.quantize(order.market.tick))
+
+
+def realtime(world: World, call: Call) -> dict[str, Any]:
+    """GET order/realtime: open orders; by id also the last 500 closed ones, unless a restart forgot them."""
+    category = category_of(call)
+    if call.params.get("orderId") or call.params.get("orderLinkId"):
+        order = find_order(call.owner, category, call.params)
+        found = [order] if order is not None and world.visible(order) and _remembered(order) else []
+        return _listed(category, found, "")
+    market = optional_market(world, call, category)
+    if market is None and category == "linear" and not (call.params.get("settleCoin") or call.params.get("baseCoin")):
+        raise refuse(10001, "params error: symbol, settleCoin or baseCoin is required")
+    rows = [
+        order
+        for order in world.seen(call.owner, market)
+        if order.is_open and order.market.venue == VENUE_OF[category] and _filtered(call, order)
+    ]
+    chosen, cursor = page(call, rows[::-1], 20, 50)
+    return _listed(category, chosen, cursor)
+
+
+def _filtered(call: Call, order: Order) -> bool:
+    wanted = call.params.get("orderFilter", "")
+    return not wanted or (wanted == "Order") == (order.status != "UNTRIGGERED")
+
+
+def _remembered(order: Order) -> bool:
+    if order.is_open:
+        return True
+    account = order.account
+    if order.updated_ms < account.realtime_from_ms or order.id in account.forgotten:
+        return False
+    newer = 0
+    for other in reversed(account.orders.values()):
+        if other is order or newer >= _RECENT_CLOSED:
+            break
+        newer += other.market.venue == order.market.venue and not other.is_open
+    return newer < _RECENT_CLOSED
+
+
+def _listed(category: str, orders: list[Order], cursor: str) -> dict[str, Any]:
+    return {"nextPageCursor": cursor, "category": category, "list": [order_view(order) for order in orders]}
+
+
+def history(world: World, call: Call) -> dict[str, Any]:
+    """GET order/history: closed orders, newest first; cancelled and rejected ones without a fill for 24 hours only."""
+    category = category_of(call)
+    if call.params.get("orderId") or call.params.get("orderLinkId"):
+        order = find_order(call.owner, category, call.params)
+        found = [order] if order is not None and world.visible(order) and _kept(world, order) and _status(call, order) else []
+        return _listed(category, found, "")
+    market, now = optional_market(world, call, category), world.clock.now_ms()
+    start = call.integer("startTime", now - 7 * DAY_MS)
+    end = call.integer("endTime", now)
+    rows = [
+        order
+        for order in reversed(world.seen(call.owner, market))
+        if order.market.venue == VENUE_OF[category] and _kept(world, order) and start <= order.created_ms <= end and _status(call, order)
+    ]
+    chosen, cursor = page(call, rows, 20, 50)
+    return _listed(category, chosen, cursor)
+
+
+def _status(call: Call, order: Order) -> bool:
+    return call.params.get("orderStatus", "") in ("", status_of(order))
+
+
+def _kept(world: World, order: Order) -> bool:
+    if order.is_open:
+        return False
+    return bool(order.filled) or not (order.archived or world.clock.now_ms() - order.updated_ms > DAY_MS)
+
+
+def executions(world: World, call: Call) -> dict[str, Any]:
+    """GET execution/list: fills, newest first, also by orderId or orderLinkId."""
+    category = category_of(call)
+    market, params = optional_market(world, call, category), call.params
+    fills = call.owner.fills
+    if params.get("orderId") or params.get("orderLinkId"):
+        order = find_order(call.owner, category, params)
+        fills = order.fills if order is not None else []
+    now = world.clock.now_ms()
+    start, end = call.integer("startTime", now - 7 * DAY_MS), call.integer("endTime", now)
+    rows = [
+        fill
+        for fill in reversed(fills)
+        if fill.order.market.venue == VENUE_OF[category]
+        and (market is None or fill.order.market is market)
+        and start <= fill.at_ms <= end
+        and world.visible(fill.order)
+    ]
+    if params.get("execType", "Trade") != "Trade":
+        rows = []
+    chosen, cursor = page(call, rows, 50, 100)
+    return {"nextPageCursor": cursor, "category": category, "list": [_execution(world, fill) for fill in chosen]}
+
+
+def _execution(world: World, fill: Fill) -> dict[str, Any]:
+    order, m = fill.order, fill.order.market
+    unknown = ("underlyingPrice", "tradeIv", "blockTradeId", "markIv", "indexPrice", "extraFees")
+    empty = dict.fromkeys(unknown, "")
+    rate = (MAKER_FEE if fill.maker else TAKER_FEE)[m.venue]
+    return empty | {
+        "symbol": m.id,
+        "orderType": order.ask.type,
+        "orderLinkId": link_of(order),
+        "orderId": order_id(order),
+        "stopOrderType": "" if m.is_spot else "UNKNOWN",
+        "execTime": str(fill.at_ms),
+        "feeCurrency": fill.fee_asset if m.is_spot else "",
+        "createType": "" if m.is_spot else "CreateByUser",
+        "feeRate": plain(rate),
+        "markPrice": "" if m.is_spot else plain(world.prices.mid(m)),
+        "execPrice": plain(fill.price),
+        "orderQty": plain(order.quantity),
+        "orderPrice": _price(order),
+        "execValue": plain(fill.quote),
+        "closedSize": "" if m.is_spot else "0",
+        "execType": "Trade",
+        "seq": fill.id * 10,
+        "side": order.ask.side.title(),
+        "leavesQty": plain(order.remaining if order.is_open else ZERO),
+        "isMaker": fill.maker,
+        "execFee": plain(fill.fee),
+        "execId": str(fill.id) if m.is_spot else f"{fill.id:08x}-0000-5000-8000-{fill.id:012x}",
+        "marketUnit": "",
+        "execQty": plain(fill.quantity),
+    }  # fmt: skip
+
+
+ROUTES: Final = {
+    ("GET", "/v5/order/realtime"): Route(realtime, "signed", 1, "query", "query"),
+    ("GET", "/v5/order/history"): Route(history, "signed", 1, "query", "query"),
+    ("GET", "/v5/execution/list"): Route(executions, "signed", 1, "query", "query"),
+}

@@ -1,0 +1,55 @@
+"""A market's filters: an order enters, the first rule that it breaks is raised as `Refused`; venues name the rules their way."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from engine.exchanges.simulator.model import NewOrder, Refused
+from engine.exchanges.simulator.prices import PricePath
+
+
+def check_filters(ask: NewOrder, prices: PricePath) -> None:
+    """Quantity, price and notional rules in the order in which the venues look at them."""
+    _check_quantity(ask)
+    _check_price(ask, prices)
+    _check_notional(ask, prices)
+
+
+def _check_quantity(ask: NewOrder) -> None:
+    market, quantity = ask.market, ask.quantity
+    if ask.quote_quantity:
+        return
+    if quantity <= 0:
+        raise Refused("quantity_zero")
+    if quantity % market.step:
+        raise Refused("quantity_step")
+    if quantity < market.min_qty:
+        raise Refused("quantity_low")
+    if quantity > market.max_qty:
+        raise Refused("quantity_high", limit=market.max_qty)
+    if ask.is_market and quantity > market.max_market_qty:
+        raise Refused("market_quantity_high", limit=market.max_market_qty)
+
+
+def _check_price(ask: NewOrder, prices: PricePath) -> None:
+    market, price = ask.market, ask.price
+    if ask.is_market:
+        return
+    if price < 0 or price % market.tick:
+        raise Refused("price_tick")
+    if price < market.min_price or price > market.max_price:
+        raise Refused("price_range", low=market.min_price, high=market.max_price)
+    if not ask.trigger_price:
+        mid = prices.mid(market)
+        band = Decimal(5) if market.venue == "binance" else Decimal(2)
+        if price > mid * band:
+            raise Refused("price_far", low=mid / band, high=mid * band, above=True)
+        if price < mid / band:
+            raise Refused("price_far", low=mid / band, high=mid * band, above=False)
+
+
+def _check_notional(ask: NewOrder, prices: PricePath) -> None:
+    market = ask.market
+    value = ask.quote_quantity or ask.quantity * (ask.price or prices.mid(market))
+    if value < market.min_notional and not ask.reduce_only:
+        raise Refused("notional_low", limit=market.min_notional)

@@ -1,0 +1,126 @@
+"""What passes between the server and a venue's wire module: a parsed call enters, a reply or a venue's refusal leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import orjson
+
+from engine.exchanges.simulator.model import ZERO, Account, Order
+
+JSON: Final = "application/json;charset=UTF-8"
+
+
+@dataclass(slots=True)
+class Call:
+    """One HTTP request. `params` are query and body as text; JSON bodies keep their types in `document`; `orders` are those that
+    it placed and `fault` is what the fault plan wants the handler to do differently."""
+
+    exchange: str
+    method: str
+    path: str
+    query: str
+    body: bytes
+    headers: Any
+    remote: str
+    received_us: int
+    account: Account | None = None
+    fault: str = ""
+    reply_headers: dict[str, str] = field(default_factory=dict)
+    orders: list[Order] = field(default_factory=list)
+    params: dict[str, str] = field(default_factory=dict)
+    document: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def owner(self) -> Account:
+        """The authenticated account of a signed call."""
+        assert self.account is not None
+        return self.account
+
+    def parse(self) -> None:
+        """Fill `params` (and `document`) from the raw query and body."""
+        if self.query:
+            self.params = dict(parse_qsl(self.query, keep_blank_values=True))
+        if self.body:
+            if self.exchange == "bybit":
+                self.document = _object(self.body)
+                self.params |= {key: value if isinstance(value, str) else _text(value) for key, value in self.document.items()}
+            else:
+                self.params |= parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True)
+
+    def number(self, name: str) -> Decimal:
+        """A decimal parameter; absent or empty is zero, garbage raises `Malformed`."""
+        return decimal(self.params.get(name, ""), name)
+
+    def integer(self, name: str, default: int) -> int:
+        """An integer parameter."""
+        text = self.params.get(name, "")
+        if not text:
+            return default
+        try:
+            return int(text)
+        except ValueError:
+            raise Malformed(name) from None
+
+
+@dataclass(slots=True)
+class Reply:
+    """One HTTP answer; a JSON value is encoded, bytes are sent as they are."""
+
+    value: Any = None
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    content_type: str = JSON
+
+    def encoded(self) -> bytes:
+        """The body's bytes."""
+        return self.body if self.body is not None else orjson.dumps(self.value)
+
+
+GONE: Final = Reply(status=0)
+"""Stands for no reply at all: the connection is closed already."""
+
+
+class VenueError(Exception):
+    """A venue's own refusal: code, message, HTTP status."""
+
+    def __init__(self, code: int, message: str, status: int = 400) -> None:
+        self.code, self.message, self.status = code, message, status
+        super().__init__(f"{code} {message}")
+
+
+class Malformed(Exception):
+    """A parameter is not what its name says."""
+
+
+def decimal(text: str, name: str) -> Decimal:
+    """Exact decimal of a parameter; empty is zero."""
+    if not text:
+        return ZERO
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise Malformed(name) from None
+    if not value.is_finite():
+        raise Malformed(name)
+    return value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else orjson.dumps(value).decode()
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise Malformed("body") from None
+    if not isinstance(value, dict):
+        raise Malformed("body")
+    return value
