@@ -42,17 +42,25 @@ class Topic:
 
 _APPEND_TIME: Final = {"message.timestamp.type": "LogAppendTime"}
 _BIG: Final = {"max.message.bytes": "4194304"}
+# Whatever codec a foreign producer uses, the broker stores what every reader of ours can read.
+_READABLE: Final = {"compression.type": "uncompressed"}
 
-SIGNALS: Final = Topic("whale.signals.v1", "whale_id", 8, "detectors", "sequencer", config=_APPEND_TIME | _BIG)
+SIGNALS: Final = Topic("whale.signals.v1", "whale_id", 8, "detectors", "sequencer", config=_APPEND_TIME | _BIG | _READABLE)
 REJECTED: Final = Topic("whale.signals.rejected.v1", "as received", 1, "sequencer", "operators", 30 * DAY_MS, config=_BIG)
-FOLLOWER_COMMANDS: Final = Topic("follower.commands.v1", "follower_id", SHARDED, "api, cli", "sequencer")
-CONTROL: Final = Topic("engine.control.v1", "-", 1, "api, cli", "sequencer, executor")
+FOLLOWER_COMMANDS: Final = Topic("follower.commands.v1", "follower_id", SHARDED, "api, cli", "sequencer", config=_READABLE)
+CONTROL: Final = Topic("engine.control.v1", "-", 1, "api, cli, sequencer", "sequencer, executor", config=_READABLE)
 INBOX: Final = Topic("engine.inbox.v1", "shard", SHARDED, "sequencer", "engine", 30 * DAY_MS, config=_APPEND_TIME)
 EVENTS: Final = Topic("follower.events.v1", "follower_id", SHARDED, "engine", "engine, projector, tools", config=_APPEND_TIME)
 TRADE_COMMANDS: Final = Topic("trade.commands.v1", "follower_id", SHARDED, "engine", "executor", 30 * DAY_MS)
 EXECUTIONS: Final = Topic("trade.executions.v1", "follower_id", SHARDED, "executor", "sequencer, executor, projector", config=_APPEND_TIME)
 MARKET_REPORTS: Final = Topic("market.reports.v1", "venue and symbol", 1, "executor of shard 0", "sequencer, projector", 30 * DAY_MS)
 SNAPSHOTS: Final = Topic("engine.snapshots.v1", "shard and slot", SHARDED, "engine", "engine", config={"cleanup.policy": "compact"})
+
+DEAD: Final[dict[str, Topic]] = {
+    topic.name: Topic(f"{topic.name}.dead", "as received", 1, "sequencer", "operators", 30 * DAY_MS, config=_BIG)
+    for topic in (FOLLOWER_COMMANDS, CONTROL, MARKET_REPORTS, EXECUTIONS)
+}
+"""Topic name to where its unreadable records go (unreadable signals have `REJECTED`)."""
 
 TOPICS: Final[tuple[Topic, ...]] = (
     SIGNALS,
@@ -65,6 +73,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
     EXECUTIONS,
     MARKET_REPORTS,
     SNAPSHOTS,
+    *DEAD.values(),
 )
 
 HANDLERS: Final[dict[str, str]] = {

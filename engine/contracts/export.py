@@ -30,10 +30,10 @@ CE_HEADERS: Final[dict[str, Any]] = {
     },
 }
 SCHEMAS: Final[dict[str, tuple[type[BaseModel] | TypeAdapter[Any], str]]] = {
-    "whale.signal.v1": (WhaleSignal, "The JSON body of a record on whale.signals.v1."),
-    "follower.command.v1": (FOLLOWER_COMMAND, "A record of follower.commands.v1."),
-    "engine.control.v1": (CONTROL_RECORD, "A record of engine.control.v1."),
-    "rejection.v1": (Rejection, "A record of whale.signals.rejected.v1 or of a <topic>.dead."),
+    "whale.signal.v1": (WhaleSignal, f"The JSON body of a record on {SIGNALS.name}."),
+    "follower.command.v1": (FOLLOWER_COMMAND, f"A record of {FOLLOWER_COMMANDS.name}."),
+    "control.record.v1": (CONTROL_RECORD, f"A record of {CONTROL.name}."),
+    "rejection.v1": (Rejection, f"A record of {REJECTED.name} or of a <topic>.dead."),
 }
 
 
@@ -85,7 +85,7 @@ def asyncapi() -> dict[str, Any]:
             "version": "1",
             "description": "What Remora reads and answers on Kafka. Signals are CloudEvents 1.0: binary mode, or structured mode with "
             "content-type application/cloudevents+json. Amounts are strings. Producers keep to the schemas, which are closed; Remora "
-            "ignores unknown fields. Partitions of follower.commands.v1 are murmur2(follower_id) modulo their number, sent explicitly.",
+            f"ignores unknown fields. Partitions of {FOLLOWER_COMMANDS.name} are murmur2(follower_id) modulo their number, sent explicitly.",
         },
         "channels": {
             "signals": _channel(SIGNALS, "signal", "Detectors publish here; all records of one whale share one key."),
@@ -104,7 +104,7 @@ def asyncapi() -> dict[str, Any]:
                 "signal": _message("whale.signal.v1", "whale_id", CE_HEADERS),
                 "rejection": _message("rejection.v1", None),
                 "followerCommand": _message("follower.command.v1", "follower_id"),
-                "controlRecord": _message("engine.control.v1", None),
+                "controlRecord": _message("control.record.v1", None),
             }
         },
     }
