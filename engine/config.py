@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     exchange_ca_file: Path | None = None
     recv_window_ms: int = Field(5000, ge=1000, le=60000)
     equity_interval_s: float = 20.0
+    marks_interval_s: float = Field(60.0, gt=0)
     orders_in_flight: int = Field(64, ge=1)
     venue_limits: bool = True
     absent_quiet_s: float = 60.0
