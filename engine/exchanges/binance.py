@@ -1,0 +1,311 @@
+"""Binance spot and USD-M futures behind the port, through ccxt's unmodified `binance` and `binanceusdm`.
+
+A client order id is unique among OPEN orders only, so an order proved absent is not sent again as an open (`resend_safe` False).
+Spot market and IOC orders answer with their fills (FULL); futures answer with the end state (RESULT) and fees are read from the trades.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Final
+
+from engine.domain.messages import PlaceOrder
+from engine.domain.symbols import mapped
+from engine.domain.values import MarketRules, Venue, VenuePosition
+from engine.exchanges.judge import Reply, judge_binance
+from engine.exchanges.port import AccountView, Answer, CallFailed, Credential, Hint, Judgement, OrderRequest, OrderState, Verdict
+from engine.exchanges.session import VenueNet
+from engine.exchanges.wire import WireRack
+
+ZERO: Final = Decimal(0)
+_ENDED: Final = frozenset({"FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED"})
+_ABSENT: Final = frozenset({"-2013", "-2011"})
+_QUOTE: Final = "USDT"
+
+
+def number(value: Any) -> Decimal:
+    """A raw amount as Decimal; an empty or missing one is 0."""
+    return Decimal(str(value)) if value not in (None, "") else ZERO
+
+
+def _average(quantity: Decimal, quote: Decimal) -> Decimal | None:
+    return quote / quantity if quantity else None
+
+
+class _Binance:
+    """What both markets of Binance share."""
+
+    venue: Venue
+    resend_safe = False
+    _class_name: str
+    _market_type: str
+
+    def __init__(self, net: VenueNet) -> None:
+        options = {"fetchCurrencies": False, "fetchMargins": False, "fetchMarkets": {"types": [self._market_type]}, "leverageBrackets": {}}
+        self.rack = WireRack(self._class_name, net, options)
+        self.symbols = frozenset(listing.venue_symbol for _, venue, listing in mapped() if venue == self.venue)
+
+    async def start(self) -> None:
+        """Load markets and measure the clock."""
+        await self.rack.load_markets()
+        await self.sync_clock()
+
+    async def place(self, keys: Credential, request: OrderRequest) -> Answer:
+        """One POST of an IOC limit (opens) or market order (exits), signed with the attempt's timestamp."""
+        params: dict[str, Any] = {"clientOrderId": request.client_id}
+        if request.limit_price is not None:
+            params["timeInForce"] = "IOC"
+        if request.reduce_only and self._market_type == "linear":
+            params["reduceOnly"] = True
+        kind = "market" if request.limit_price is None else "limit"
+        price = None if request.limit_price is None else str(request.limit_price)
+        with self.rack.take(keys, request.sent_at, request.recv_window_ms) as wire:
+            reply = await wire.attempt(lambda ex: ex.create_order(request.symbol, kind, request.side, str(request.quantity), price, params))
+        judgement = judge_binance(reply, request.client_id)
+        if judgement.verdict is not Verdict.ACCEPTED:
+            return Answer(judgement)
+        return Answer(judgement, self._state(reply.json(), self._base(request.symbol)))
+
+    def _base(self, symbol: str) -> str:
+        return symbol.split("/")[0]
+
+    def _id(self, symbol: str) -> str:
+        market: str = self.rack.prototype.markets[symbol]["id"]
+        return market
+
+    def _state(self, raw: dict[str, Any], base: str) -> OrderState:
+        raise NotImplementedError
+
+    async def find(self, keys: Credential, order: PlaceOrder) -> OrderState | None:
+        """GET order by origClientOrderId; None while the venue says it does not exist."""
+        query = {"symbol": self._id(order.symbol), "origClientOrderId": order.command_id}
+        try:
+            raw = await self.rack.read(keys, lambda ex: self._get_order(ex, query))
+        except CallFailed as error:
+            if error.judgement.code in _ABSENT:
+                return None
+            raise
+        return await self._fresh(keys, order, raw)
+
+    async def _fresh(self, keys: Credential, order: PlaceOrder, raw: dict[str, Any]) -> OrderState:
+        state = self._state(raw, self._base(order.symbol))
+        return await self.details(keys, order, state) if state.final and not state.complete else state
+
+    async def search(self, keys: Credential, order: PlaceOrder, since_ms: int) -> tuple[OrderState | None, bool]:
+        """Order by id, open orders, all orders and trades since the attempt must agree."""
+        found = await self.find(keys, order)
+        if found:
+            return found, False
+        market, since = self._id(order.symbol), since_ms - self.rack.offset_ms - 1000
+        open_orders = await self.rack.read(keys, lambda ex: self._get_open(ex, {"symbol": market}))
+        orders = await self.rack.read(keys, lambda ex: self._get_all(ex, {"symbol": market, "startTime": since}))
+        trades = await self.rack.read(keys, lambda ex: self._get_trades(ex, {"symbol": market, "startTime": since}))
+        ours = next((raw for raw in [*open_orders, *orders] if raw.get("clientOrderId") == order.command_id), None)
+        if ours is not None:
+            return await self._fresh(keys, order, ours), False
+        known = {str(raw.get("orderId")) for raw in orders}
+        return None, all(str(trade.get("orderId")) in known for trade in trades)
+
+    async def details(self, keys: Credential, order: PlaceOrder, state: OrderState) -> OrderState:
+        """The state with fees and average price from the order's trades."""
+        if not state.filled:
+            return _with_fees(state, ZERO, ZERO, state.average_price)
+        query = {"symbol": self._id(order.symbol), "orderId": state.exchange_order_id}
+        trades = await self.rack.read(keys, lambda ex: self._get_trades(ex, query))
+        quantity = sum((number(trade["qty"]) for trade in trades), ZERO)
+        if quantity != state.filled:
+            raise CallFailed(Judgement(Verdict.UNKNOWN, Hint.NONE, "", "the trades do not add up to the order yet"))
+        quote = sum((number(trade["qty"]) * number(trade["price"]) for trade in trades), ZERO)
+        base = self._base(order.symbol)
+        return _with_fees(state, *_fees(trades, base), _average(quantity, quote))
+
+    def _get_order(self, ex: Any, query: dict[str, Any]) -> Any:
+        raise NotImplementedError
+
+    def _get_open(self, ex: Any, query: dict[str, Any]) -> Any:
+        raise NotImplementedError
+
+    def _get_all(self, ex: Any, query: dict[str, Any]) -> Any:
+        raise NotImplementedError
+
+    def _get_trades(self, ex: Any, query: dict[str, Any]) -> Any:
+        raise NotImplementedError
+
+    async def sync_clock(self) -> None:
+        """Measure the venue's clock."""
+        await self.rack.measure_clock(lambda ex: self._get_time(ex), lambda body: int(body["serverTime"]))
+
+    def _get_time(self, ex: Any) -> Any:
+        raise NotImplementedError
+
+    def rules(self) -> tuple[MarketRules, ...]:
+        """Rules of the mapped symbols, from the filters of exchangeInfo."""
+        markets = self.rack.prototype.markets or {}
+        return tuple(self._rule(markets[symbol]) for symbol in sorted(self.symbols) if symbol in markets)
+
+    def _rule(self, market: dict[str, Any]) -> MarketRules:
+        filters = {item["filterType"]: item for item in market["info"]["filters"]}
+        lot, whole = filters["LOT_SIZE"], filters.get("MARKET_LOT_SIZE", {})
+        notional = filters.get("NOTIONAL", filters.get("MIN_NOTIONAL", {}))
+        highest = min((number(value) for value in (lot.get("maxQty"), whole.get("maxQty")) if number(value)), default=None)
+        return MarketRules(
+            venue=self.venue,
+            symbol=market["symbol"],
+            step=number(lot["stepSize"]),
+            tick=number(filters["PRICE_FILTER"]["tickSize"]),
+            min_quantity=number(lot["minQty"]),
+            max_quantity=highest,
+            min_notional=number(notional.get("minNotional", notional.get("notional"))),
+            max_leverage=Decimal(20 if self._market_type == "linear" else 1),
+            active=bool(market["active"]),
+        )
+
+    async def marks(self) -> dict[str, Decimal]:
+        """Last prices of the mapped symbols."""
+        rows = await self.rack.read(None, lambda ex: self._get_prices(ex))
+        by_id = {row["symbol"]: number(row["price"]) for row in rows}
+        markets = self.rack.prototype.markets
+        prices = {symbol: by_id.get(markets[symbol]["id"]) for symbol in self.symbols if symbol in markets}
+        return {symbol: price for symbol, price in prices.items() if price}
+
+    def _get_prices(self, ex: Any) -> Any:
+        raise NotImplementedError
+
+    async def _key_reasons(self, keys: Credential, right: str) -> list[str]:
+        rights = await self.rack.read(keys, lambda ex: ex.sapi_get_account_apirestrictions())
+        reasons = ["key_can_withdraw"] if rights.get("enableWithdrawals") else []
+        return reasons + ([] if rights.get(right) else ["key_cannot_trade"])
+
+
+def _fees(trades: list[dict[str, Any]], base: str) -> tuple[Decimal, Decimal]:
+    in_base = sum((number(trade.get("commission")) for trade in trades if trade.get("commissionAsset") == base), ZERO)
+    in_quote = sum((number(trade.get("commission")) for trade in trades if trade.get("commissionAsset") == _QUOTE), ZERO)
+    return in_base, in_quote
+
+
+def _with_fees(state: OrderState, fee_base: Decimal, fee_quote: Decimal, average: Decimal | None) -> OrderState:
+    return OrderState(state.exchange_order_id, state.final, state.filled, average, fee_base, fee_quote, state.status, state.refused)
+
+
+class BinanceSpot(_Binance):
+    """Binance spot: only long lots, exits are plain market sells, fees of a buy are taken in base."""
+
+    venue: Venue = "binance"
+    _class_name = "binance"
+    _market_type = "spot"
+
+    def _state(self, raw: dict[str, Any], base: str) -> OrderState:
+        filled, status = number(raw["executedQty"]), str(raw["status"])
+        fills = raw.get("fills")
+        fees = _fees(fills, base) if fills is not None else (ZERO, ZERO)
+        complete = fills is not None or not filled
+        average = _average(filled, number(raw.get("cummulativeQuoteQty")))
+        refused = status if status == "REJECTED" else ""
+        return OrderState(str(raw["orderId"]), status in _ENDED, filled, average, *fees, status, refused, complete)
+
+    def _get_order(self, ex: Any, query: dict[str, Any]) -> Any:
+        return ex.private_get_order(query)
+
+    def _get_open(self, ex: Any, query: dict[str, Any]) -> Any:
+        return ex.private_get_openorders(query)
+
+    def _get_all(self, ex: Any, query: dict[str, Any]) -> Any:
+        return ex.private_get_allorders(query)
+
+    def _get_trades(self, ex: Any, query: dict[str, Any]) -> Any:
+        return ex.private_get_mytrades(query)
+
+    def _get_time(self, ex: Any) -> Any:
+        return ex.public_get_time()
+
+    def _get_prices(self, ex: Any) -> Any:
+        return ex.public_get_ticker_price()
+
+    async def account(self, keys: Credential, marks: dict[str, Decimal]) -> AccountView:
+        """Balances; equity counts every mapped coin at its mark."""
+        raw = await self.rack.read(keys, lambda ex: ex.private_get_account())
+        return spot_view({row["asset"]: (number(row["free"]), number(row["locked"])) for row in raw["balances"]}, self.symbols, marks)
+
+    async def set_leverage(self, keys: Credential, symbol: str, leverage: Decimal) -> Judgement:
+        """Spot has no leverage."""
+        return Judgement(Verdict.ACCEPTED)
+
+    async def check(self, keys: Credential) -> tuple[str, ...]:
+        """Rights of the key."""
+        return tuple(await self._key_reasons(keys, "enableSpotAndMarginTrading"))
+
+
+def spot_view(balances: dict[str, tuple[Decimal, Decimal]], symbols: frozenset[str], marks: dict[str, Decimal]) -> AccountView:
+    """Spot balances (asset -> free, locked) as equity in USDT and base quantities of the mapped symbols."""
+    free, locked = balances.get(_QUOTE, (ZERO, ZERO))
+    equity, held = free + locked, []
+    for asset, amounts in balances.items():
+        symbol, total = f"{asset}/{_QUOTE}", sum(amounts, ZERO)
+        if total and symbol in symbols:
+            held.append(VenuePosition(symbol, total))
+            equity += total * marks.get(symbol, ZERO)
+    return AccountView(equity, free, tuple(held))
+
+
+class BinanceUsdm(_Binance):
+    """Binance USD-M perpetuals, one-way mode."""
+
+    venue: Venue = "binanceusdm"
+    _class_name = "binanceusdm"
+    _market_type = "linear"
+
+    def _state(self, raw: dict[str, Any], base: str) -> OrderState:
+        filled, status = number(raw["executedQty"]), str(raw["status"])
+        average = number(raw.get("avgPrice")) or _average(filled, number(raw.get("cumQuote")))
+        refused = status if status == "REJECTED" else ""
+        return OrderState(str(raw["orderId"]), status in _ENDED, filled, average, ZERO, ZERO, status, refused, complete=not filled)
+
+    def _get_order(self, ex: Any, query: dict[str, Any]) -> Any:
+        return ex.fapiprivate_get_order(query)
+
+    def _get_open(self, ex: Any, query: dict[str, Any]) -> Any:
+        return ex.fapiprivate_get_openorders(query)
+
+    def _get_all(self, ex: Any, query: dict[str, Any]) -> Any:
+        return ex.fapiprivate_get_allorders(query)
+
+    def _get_trades(self, ex: Any, query: dict[str, Any]) -> Any:
+        return ex.fapiprivate_get_usertrades(query)
+
+    def _get_time(self, ex: Any) -> Any:
+        return ex.fapipublic_get_time()
+
+    def _get_prices(self, ex: Any) -> Any:
+        return ex.fapipublic_get_ticker_price()
+
+    async def account(self, keys: Credential, marks: dict[str, Decimal]) -> AccountView:
+        """Margin balance and open positions."""
+        raw = await self.rack.read(keys, lambda ex: ex.fapiprivatev3_get_account())
+        rows = await self.rack.read(keys, lambda ex: ex.fapiprivatev3_get_positionrisk())
+        by_id = {self._id(symbol): symbol for symbol in self.rack.prototype.markets}
+        positions = tuple(
+            VenuePosition(by_id[row["symbol"]], number(row["positionAmt"]), number(row.get("entryPrice")) or None)
+            for row in rows
+            if number(row["positionAmt"]) and row["symbol"] in by_id
+        )
+        return AccountView(number(raw["totalMarginBalance"]), number(raw["availableBalance"]), positions)
+
+    async def set_leverage(self, keys: Credential, symbol: str, leverage: Decimal) -> Judgement:
+        """POST leverage; the reply repeats the new value."""
+        query = {"symbol": self._id(symbol), "leverage": int(leverage)}
+        with self.rack.take(keys) as wire:
+            reply = await wire.attempt(lambda ex: ex.fapiprivate_post_leverage(query))
+        return _leverage_verdict(reply)
+
+    async def check(self, keys: Credential) -> tuple[str, ...]:
+        """Rights of the key and the position mode."""
+        reasons = await self._key_reasons(keys, "enableFutures")
+        mode = await self.rack.read(keys, lambda ex: ex.fapiprivate_get_positionside_dual())
+        return tuple([*reasons, "hedge_mode"] if mode.get("dualSidePosition") else reasons)
+
+
+def _leverage_verdict(reply: Reply) -> Judgement:
+    body = reply.json()
+    if reply.status == 200 and isinstance(body, dict) and body.get("leverage"):
+        return Judgement(Verdict.ACCEPTED)
+    return judge_binance(reply, "")

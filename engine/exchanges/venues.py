@@ -1,0 +1,24 @@
+"""The venues this build can trade on: venue id to adapter. A new venue is one file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from engine.domain.values import Venue
+from engine.exchanges.binance import BinanceSpot, BinanceUsdm
+from engine.exchanges.bybit import BybitLinear, BybitSpot
+from engine.exchanges.port import Exchange
+from engine.exchanges.session import VenueNet
+
+ADAPTERS: Final[dict[Venue, Callable[[VenueNet], Exchange]]] = {
+    "binance": BinanceSpot,
+    "binanceusdm": BinanceUsdm,
+    "bybit": BybitSpot,
+    "bybitlinear": BybitLinear,
+}
+
+
+def open_venues(net: VenueNet) -> dict[Venue, Exchange]:
+    """Every adapter on the shared session, not yet started."""
+    return {venue: adapter(net) for venue, adapter in ADAPTERS.items()}

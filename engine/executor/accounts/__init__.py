@@ -1,0 +1,25 @@
+"""The vault: credentials of accounts in Postgres schema `vault`, sealed under the master key."""
+
+from engine.executor.accounts.directory import Directory
+from engine.executor.accounts.sealing import MasterKey, load_master_key, new_master_key
+from engine.executor.accounts.vault import (
+    add_credential,
+    ensure_vault,
+    load_credentials,
+    remove_credential,
+    rotate_master_key,
+    verify_vault,
+)
+
+__all__ = [
+    "Directory",
+    "MasterKey",
+    "add_credential",
+    "ensure_vault",
+    "load_credentials",
+    "load_master_key",
+    "new_master_key",
+    "remove_credential",
+    "rotate_master_key",
+    "verify_vault",
+]

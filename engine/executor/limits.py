@@ -1,0 +1,144 @@
+"""Our own request budgets, by IP and by key, and the pauses that venues ask for. ccxt's throttler is off.
+
+Enters: how much a request weighs. Leaves: seconds to wait before it may be sent (0 = now, and it is counted). Orders may use a budget
+to its end, reads leave a share of it to them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from engine.domain.values import Venue
+from engine.executor.jobs import Account
+
+READ_SHARE: Final = 0.5
+"""Reads stop when this share of a budget's burst is used up; the rest is for orders."""
+KEYS_REMEMBERED: Final = 20_000
+SAFETY: Final = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`amount` per `window_s`, as the venue counts it."""
+
+    amount: float
+    window_s: float
+
+
+class Bucket:
+    """A token bucket that never exceeds the venue's count in any window: a tenth of it as burst, the rest spread evenly."""
+
+    __slots__ = ("_at", "_burst", "_level", "_per_s")
+
+    def __init__(self, rate: Rate) -> None:
+        self._burst = max(rate.amount * (1 - SAFETY), 1.0)
+        self._per_s = max(rate.amount - self._burst, rate.amount / 2) / rate.window_s
+        self._level, self._at = self._burst, 0.0
+
+    def delay(self, cost: float, now: float, reserve: float = 0.0) -> float:
+        """Seconds until `cost` fits with `reserve` (share of the burst) left over."""
+        self._level = min(self._burst, self._level + (now - self._at) * self._per_s) if self._at else self._burst
+        self._at = now
+        missing = min(cost, self._burst) - (self._level - reserve * self._burst)
+        return max(missing / self._per_s, 0.0)
+
+    def take(self, cost: float) -> None:
+        """Count a request."""
+        self._level -= cost
+
+
+@dataclass(frozen=True, slots=True)
+class VenueRates:
+    """A venue's budgets: the IP's and each key's, and what a request costs of them."""
+
+    ip: Rate
+    key_orders: tuple[Rate, ...]
+    order_cost: float
+    read_cost: float
+    key_reads: tuple[Rate, ...] = ()
+
+
+RATES: Final[dict[Venue, VenueRates]] = {
+    "binance": VenueRates(Rate(6000, 60), (Rate(100, 10), Rate(200_000, 86_400)), 1, 10),
+    "binanceusdm": VenueRates(Rate(2400, 60), (Rate(300, 10), Rate(1200, 60)), 0, 5),
+    "bybit": VenueRates(Rate(600, 5), (Rate(20, 1),), 1, 1, (Rate(50, 1),)),
+    "bybitlinear": VenueRates(Rate(600, 5), (Rate(10, 1),), 1, 1, (Rate(50, 1),)),
+}
+_SHARED_IP: Final[dict[Venue, Venue]] = {"bybitlinear": "bybit"}
+"""Both categories of Bybit count against one IP budget."""
+
+
+class Limits:
+    """All budgets of this process. With `enforced` False only the venues' own pauses count."""
+
+    def __init__(self, enforced: bool, clock: Callable[[], float]) -> None:
+        self._enforced, self._clock = enforced, clock
+        self._ip: dict[Venue, Bucket] = {venue: Bucket(rates.ip) for venue, rates in RATES.items()}
+        self._keys: OrderedDict[Account, tuple[list[Bucket], list[Bucket]]] = OrderedDict()
+        self._paused_ip: dict[Venue, float] = {}
+        self._paused_key: dict[Account, float] = {}
+
+    def _key(self, account: Account, venue: Venue) -> tuple[list[Bucket], list[Bucket]]:
+        buckets = self._keys.get(account)
+        if buckets is None:
+            rates = RATES[venue]
+            buckets = [Bucket(rate) for rate in rates.key_orders], [Bucket(rate) for rate in rates.key_reads]
+            self._keys[account] = buckets
+            if len(self._keys) > KEYS_REMEMBERED:
+                self._keys.popitem(last=False)
+        else:
+            self._keys.move_to_end(account)
+        return buckets
+
+    def ip_delay(self, venue: Venue) -> float:
+        """Seconds until this IP may send an order to the venue."""
+        now, shared = self._clock(), _SHARED_IP.get(venue, venue)
+        wait = max(self._paused_ip.get(shared, 0.0) - now, 0.0)
+        if not self._enforced:
+            return wait
+        return max(wait, self._ip[shared].delay(RATES[venue].order_cost, now))
+
+    def take_order(self, account: Account, venue: Venue) -> float:
+        """Count an order; when the key may not send yet, count nothing and give the seconds to wait. Ask `ip_delay` before."""
+        now = self._clock()
+        wait = max(self._paused_key.get(account, 0.0) - now, 0.0)
+        if not self._enforced:
+            return wait
+        buckets = self._key(account, venue)[0]
+        wait = max([wait, *(bucket.delay(1, now) for bucket in buckets)])
+        if wait:
+            return wait
+        for bucket in buckets:
+            bucket.take(1)
+        self._ip[_SHARED_IP.get(venue, venue)].take(RATES[venue].order_cost)
+        return 0.0
+
+    def take_read(self, account: Account, venue: Venue, urgent: bool = False) -> float:
+        """Count a read, or give the seconds to wait. Urgent ones (reconciliation) need leave nothing to orders."""
+        now, shared = self._clock(), _SHARED_IP.get(venue, venue)
+        wait = max(self._paused_ip.get(shared, 0.0) - now, self._paused_key.get(account, 0.0) - now, 0.0)
+        if not self._enforced:
+            return wait
+        rates, reserve = RATES[venue], 0.0 if urgent else READ_SHARE
+        buckets = self._key(account, venue)[1]
+        wait = max([wait, self._ip[shared].delay(rates.read_cost, now, reserve), *(bucket.delay(1, now) for bucket in buckets)])
+        if wait:
+            return wait
+        self._ip[shared].take(rates.read_cost)
+        for bucket in buckets:
+            bucket.take(1)
+        return 0.0
+
+    def pause(self, account: Account, venue: Venue, seconds: float, whole_ip: bool) -> None:
+        """Obey a venue's `Retry-After`."""
+        until = self._clock() + seconds
+        if whole_ip:
+            shared = _SHARED_IP.get(venue, venue)
+            self._paused_ip[shared] = max(until, self._paused_ip.get(shared, 0.0))
+        else:
+            self._paused_key[account] = max(until, self._paused_key.get(account, 0.0))
+            if len(self._paused_key) > KEYS_REMEMBERED:
+                self._paused_key = {key: at for key, at in self._paused_key.items() if at > self._clock()}

@@ -1,0 +1,104 @@
+"""Market rules and marks. Every executor keeps marks for the equity of spot accounts; the owner of shard 0 also publishes.
+
+Leaves: `RulesReported` (when shard 0 is claimed and on change) and `MarksReported` (likewise, and each interval) on `market.reports.v1`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+
+from engine.domain.messages import MarketReport, MarksReported, RulesReported
+from engine.domain.values import MarketRules, Venue
+from engine.exchanges.port import CallFailed, Exchange
+
+log = logging.getLogger(__name__)
+RELOAD_S: Final = 3600.0
+RETRY_S: Final = 1.0
+RULES_A_RECORD: Final = 1000
+_ENCODER = msgspec.json.Encoder(decimal_format="string")
+
+
+class Market:
+    """Rules and marks of every venue."""
+
+    def __init__(
+        self,
+        exchanges: dict[Venue, Exchange],
+        producer: AIOKafkaProducer,
+        topic: str,
+        publishes: Callable[[], bool],
+        now: Callable[[], int],
+    ) -> None:
+        self._exchanges, self._producer, self._topic, self._publishes, self._now = exchanges, producer, topic, publishes, now
+        self.started: set[Venue] = set()
+        self.marks: dict[Venue, dict[str, Decimal]] = {}
+        self._rules: dict[Venue, dict[str, MarketRules]] = {}
+        self._published: dict[Venue, tuple[MarketRules, ...]] = {}
+        self._claimed = asyncio.Event()
+
+    def rules(self, venue: Venue, symbol: str) -> MarketRules | None:
+        """The venue's rules of one symbol."""
+        return self._rules.get(venue, {}).get(symbol)
+
+    def claimed(self) -> None:
+        """Shard 0 became ours: publish everything."""
+        self._published.clear()
+        self._claimed.set()
+
+    async def start(self) -> None:
+        """Load every venue that answers; the others follow in `run`."""
+        await asyncio.gather(*(self._load(venue) for venue in self._exchanges))
+
+    async def _load(self, venue: Venue) -> None:
+        exchange = self._exchanges[venue]
+        try:
+            await exchange.start()
+            self._rules[venue] = {rule.symbol: rule for rule in exchange.rules()}
+            self.marks[venue] = await exchange.marks()
+            self.started.add(venue)
+        except CallFailed as error:
+            log.warning("%s is not reached: %s", venue, error)
+
+    async def run(self, interval_s: float) -> None:
+        """Refresh and publish for ever."""
+        reload_at = time.monotonic() + RELOAD_S
+        while True:
+            self._claimed.clear()
+            if self._publishes():
+                await self._publish()
+            missing = [venue for venue in self._exchanges if venue not in self.started]
+            try:
+                await asyncio.wait_for(self._claimed.wait(), RETRY_S if missing else interval_s)
+                continue
+            except TimeoutError:
+                reload = time.monotonic() >= reload_at
+                reload_at = time.monotonic() + RELOAD_S if reload else reload_at
+            await asyncio.gather(*(self._load(venue) for venue in (self._exchanges if reload else missing)))
+            await asyncio.gather(*(self._refresh(venue) for venue in self.started))
+
+    async def _refresh(self, venue: Venue) -> None:
+        try:
+            self.marks[venue] = await self._exchanges[venue].marks()
+            await self._exchanges[venue].sync_clock()
+        except CallFailed as error:
+            log.warning("marks of %s not read: %s", venue, error)
+
+    async def _publish(self) -> None:
+        for venue in sorted(self.started):
+            rules = tuple(self._rules[venue].values())
+            if self._published.get(venue) != rules:
+                for first in range(0, len(rules), RULES_A_RECORD):
+                    await self._send(venue, RulesReported(venue=venue, rules=rules[first : first + RULES_A_RECORD], at=self._now()))
+                self._published[venue] = rules
+            await self._send(venue, MarksReported(venue=venue, marks=self.marks[venue], at=self._now()))
+
+    async def _send(self, venue: Venue, report: MarketReport) -> None:
+        await self._producer.send_and_wait(self._topic, value=_ENCODER.encode(report), key=venue.encode(), partition=0)  # type: ignore[no-untyped-call]

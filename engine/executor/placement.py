@@ -1,0 +1,268 @@
+"""One attempt at one order: last checks, durable attempt record, one POST, judgement. `exchanges.md` 3.3, steps 2 to 4.
+
+Enters: a job. Leaves: a `Step`: done (an end state is on the log), another attempt later, or unresolved (see `recovery`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Final, Protocol
+
+from engine.domain.messages import OrderAttempted, OrderSettled, OrderUnknown, PlaceOrder
+from engine.domain.values import SPOT_VENUES, MarketRules, SettledStatus, Venue
+from engine.exchanges.port import Answer, CallFailed, Credential, Exchange, Hint, Judgement, OrderRequest, OrderState, Verdict
+from engine.executor.breaker import Breaker
+from engine.executor.jobs import Account, Again, Done, Job, Step, Unresolved
+from engine.executor.limits import Limits
+from engine.executor.switches import Switches
+
+log = logging.getLogger(__name__)
+CLOCK_MARGIN_MS: Final = 1000
+FIRST_BACKOFF_S: Final = 0.2
+LONGEST_BACKOFF_S: Final = 30.0
+KEYS_BACKOFF_S: Final = 60.0
+
+
+class Leverage(Protocol):
+    """Brings the account's leverage to what the order wants, when flat."""
+
+    async def prepare(self, keys: Credential, order: PlaceOrder) -> Judgement:
+        """ACCEPTED when the order may go."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Everything an attempt works with."""
+
+    exchanges: dict[Venue, Exchange]
+    started: set[Venue]
+    """Venues whose markets are loaded."""
+    credential: Callable[[Account], Awaitable[Credential | None]]
+    """An account's keys; None only when the vault answered that it has none."""
+    refused_live: Callable[[Account], Awaitable[str]]
+    """Why live trading is refused, empty when it is allowed."""
+    leverage: Leverage
+    switches: Switches
+    limits: Limits
+    breakers: dict[Venue, Breaker]
+    rules: Callable[[Venue, str], MarketRules | None]
+    now: Callable[[], int]
+    recv_window_ms: int
+    simulated: bool
+    absent_quiet_s: float
+    engine_time_s: float
+
+    def refusal(self, job: Job) -> str:
+        """Reason why the order must not be sent now; empty when it may."""
+        order = job.order
+        if job.cancelled and not job.attempts:
+            return "cancelled"
+        if order.kind == "open" and order.expires_at is not None and self.now() >= order.expires_at:
+            return "signal_expired"
+        if order.mode == "shadow":
+            return "shadow"
+        if order.mode == "paper" and not self.simulated:
+            return "paper_without_simulator"
+        return self.switches.refusal(order)
+
+
+def end(desk: Desk, job: Job, status: SettledStatus, reason: str = "", code: str = "", state: OrderState | None = None) -> OrderSettled:
+    """The end state of a job as a record."""
+    return OrderSettled(
+        epoch=job.shard.journal.epoch,
+        seq=job.seq,
+        command_id=job.order.command_id,
+        follower_id=job.order.follower_id,
+        status=status,
+        reason=reason,
+        raw_code=code,
+        exchange_order_id=state.exchange_order_id if state else "",
+        filled=state.filled if state else Decimal(0),
+        average_price=state.average_price if state else None,
+        fee_base=state.fee_base if state else Decimal(0),
+        fee_quote=state.fee_quote if state else Decimal(0),
+        attempts=job.attempts,
+        attempted_at=job.attempted_at,
+        acknowledged_at=job.acknowledged_at,
+        settled_at=desk.now(),
+    )
+
+
+async def settle_state(desk: Desk, job: Job, state: OrderState) -> Done:
+    """Record what a final order came to."""
+    if state.refused and not state.filled:
+        await job.shard.settle(job, end(desk, job, "rejected", state.refused, state.status, state))
+    else:
+        status: SettledStatus = "filled" if state.filled >= job.order.quantity else "partial" if state.filled else "unfilled"
+        await job.shard.settle(job, end(desk, job, status, "", state.status, state))
+    return Done()
+
+
+async def miss(desk: Desk, job: Job, reason: str, code: str = "") -> Done:
+    """Record that the order was not placed."""
+    await job.shard.settle(job, end(desk, job, "missed", reason, code))
+    return Done()
+
+
+class Placement:
+    """Attempts. Holds no state of its own."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def attempt(self, job: Job) -> Step:
+        """Everything from the last checks to the verdict; a probe of the breaker ends with it."""
+        try:
+            return await self._attempt(job)
+        finally:
+            self._desk.breakers[job.order.venue].abandoned()
+
+    async def _attempt(self, job: Job) -> Step:
+        desk, order = self._desk, job.order
+        if job.shard.paused:
+            return Again(FIRST_BACKOFF_S)
+        if reason := desk.refusal(job):
+            return await miss(desk, job, reason)
+        if order.venue not in desk.started:
+            return self._back_off(job)
+        keys = await desk.credential(job.account)
+        if keys is None:
+            return await miss(desk, job, "no_credential")
+        if order.mode == "live" and order.kind == "open" and (reason := await desk.refused_live(job.account)):
+            return await miss(desk, job, "account_refused", reason)
+        request = self._request(job)
+        if request is None:
+            return await miss(desk, job, "below_minimum")
+        if order.kind == "open" and order.venue not in SPOT_VENUES:
+            verdict = await desk.leverage.prepare(keys, order)
+            if verdict.verdict is not Verdict.ACCEPTED:
+                return await self._leverage_failed(job, verdict)
+        if reason := desk.refusal(job):
+            return await miss(desk, job, reason)
+        return await self._send(job, keys, request)
+
+    def _request(self, job: Job) -> OrderRequest | None:
+        order, rules = job.order, self._desk.rules(job.order.venue, job.order.symbol)
+        quantity, price = job.quantity, order.limit_price
+        if rules is not None:
+            quantity = quantity // rules.step * rules.step if rules.step else quantity
+            if price is not None and rules.tick:
+                # The bound holds: a buy is rounded down, a sell up.
+                price = (price / rules.tick).to_integral_value(ROUND_FLOOR if order.side == "buy" else ROUND_CEILING) * rules.tick
+        if quantity <= 0:
+            return None
+        return OrderRequest(order.command_id, order.symbol, order.side, quantity, price, order.reduce_only, 0, self._desk.recv_window_ms)
+
+    async def _send(self, job: Job, keys: Credential, request: OrderRequest) -> Step:
+        desk, order = self._desk, job.order
+        sent_at = desk.now()
+        job.attempts += 1
+        attempted = OrderAttempted(
+            epoch=job.shard.journal.epoch,
+            seq=job.seq,
+            attempt=job.attempts,
+            sent_at=sent_at,
+            recv_window_ms=desk.recv_window_ms,
+            order=order,
+        )
+        await job.shard.journal.append(attempted, order.follower_id)
+        if reason := desk.switches.refusal(order):
+            return await miss(desk, job, reason)
+        job.attempted_at = job.attempted_at or sent_at
+        job.since = job.since or sent_at
+        job.fence = sent_at + desk.recv_window_ms
+        answer = await desk.exchanges[order.venue].place(keys, replace(request, sent_at=sent_at))
+        return await self._act(job, answer)
+
+    async def _act(self, job: Job, answer: Answer) -> Step:
+        desk, verdict = self._desk, answer.judgement
+        self._tell_breaker(job, verdict)
+        match verdict.verdict:
+            case Verdict.ACCEPTED:
+                job.setbacks, job.acknowledged_at = 0, desk.now()
+                if answer.state is not None and answer.state.final and answer.state.complete:
+                    return await settle_state(desk, job, answer.state)
+                return Unresolved(0.0)
+            case Verdict.NOT_SENT if verdict.hint is Hint.LOCAL:
+                return await miss(desk, job, "refused_locally", verdict.reason[:60])
+            case Verdict.NOT_SENT:
+                return self._back_off(job)
+            case Verdict.REJECTED:
+                return await self._rejected(job, verdict)
+            case Verdict.UNKNOWN:
+                job.unresolved = True
+                await job.shard.journal.append(self._unknown(job, verdict), job.order.follower_id)
+                return Unresolved()
+
+    def _tell_breaker(self, job: Job, verdict: Judgement) -> None:
+        breaker = self._desk.breakers[job.order.venue]
+        failed = verdict.verdict is Verdict.UNKNOWN or (verdict.verdict is Verdict.NOT_SENT and verdict.hint is not Hint.LOCAL)
+        if failed and verdict.hint is not Hint.DUPLICATE:
+            breaker.failed()
+        else:
+            breaker.succeeded()
+
+    def _unknown(self, job: Job, verdict: Judgement) -> OrderUnknown:
+        return OrderUnknown(
+            epoch=job.shard.journal.epoch,
+            seq=job.seq,
+            command_id=job.order.command_id,
+            follower_id=job.order.follower_id,
+            attempt=job.attempts,
+            reason=f"{verdict.code} {verdict.reason}".strip(),
+            at=self._desk.now(),
+        )
+
+    def _back_off(self, job: Job, first_s: float = FIRST_BACKOFF_S, longest_s: float = LONGEST_BACKOFF_S) -> Again:
+        job.setbacks += 1
+        return Again(min(first_s * 2 ** min(job.setbacks - 1, 20), longest_s))
+
+    async def _rejected(self, job: Job, verdict: Judgement) -> Step:
+        desk, order = self._desk, job.order
+        if verdict.hint is Hint.LIMITED:
+            desk.limits.pause(job.account, order.venue, verdict.retry_after_s, verdict.whole_ip)
+            return Again(min(verdict.retry_after_s, 1.0))
+        if verdict.hint is Hint.CLOCK:
+            return await self._clock_wrong(job)
+        if not job.is_exit or verdict.hint is Hint.FINAL:
+            await job.shard.settle(job, end(desk, job, "rejected", verdict.reason, verdict.code))
+            return Done()
+        if verdict.hint in (Hint.RECONCILE, Hint.FUNDS):
+            return await self._reconcile_exit(job, verdict)
+        return self._back_off(job, 1.0, KEYS_BACKOFF_S if verdict.hint is Hint.KEYS else LONGEST_BACKOFF_S)
+
+    async def _clock_wrong(self, job: Job) -> Step:
+        try:
+            await self._desk.exchanges[job.order.venue].sync_clock()
+        except CallFailed as error:
+            log.warning("clock of %s not measured: %s", job.order.venue, error)
+        return self._back_off(job)
+
+    async def _reconcile_exit(self, job: Job, verdict: Judgement) -> Step:
+        """The venue found nothing, or too little, to reduce: an exit ends only when the position is proved flat."""
+        desk, order = self._desk, job.order
+        keys = await desk.credential(job.account)
+        if keys is None:
+            return await miss(desk, job, "no_credential")
+        try:
+            held = (await desk.exchanges[order.venue].account(keys, {})).position(order.symbol)
+        except CallFailed as error:
+            log.warning("position of %s not read: %s", order.command_id, error)
+            return self._back_off(job, 1.0)
+        rules = desk.rules(order.venue, order.symbol)
+        left = held if order.side == "sell" else -held
+        if left <= 0 or (rules is not None and order.venue in SPOT_VENUES and left < max(rules.step, rules.min_quantity)):
+            return await miss(desk, job, "position_flat", verdict.code)
+        job.quantity = min(order.quantity, left)
+        return self._back_off(job, 1.0)
+
+    async def _leverage_failed(self, job: Job, verdict: Judgement) -> Step:
+        if verdict.verdict is Verdict.REJECTED and verdict.hint not in (Hint.LIMITED, Hint.CLOCK):
+            await job.shard.settle(job, end(self._desk, job, "rejected", f"leverage: {verdict.reason}", verdict.code))
+            return Done()
+        if verdict.hint is Hint.LIMITED:
+            self._desk.limits.pause(job.account, job.order.venue, verdict.retry_after_s, verdict.whole_ip)
+        return self._back_off(job)

@@ -1,0 +1,171 @@
+"""Reports: equity and positions of accounts, market rules and marks, the check of an account's keys.
+
+Enters: "this account changed", time. Leaves: records on the account's own partition of `trade.executions.v1`, and (from the owner of
+shard 0) on `market.reports.v1`. Reads yield to orders: they use only a share of each budget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final
+
+from engine.domain.messages import AccountChecked, EquityReported, PositionsReported
+from engine.domain.values import Venue
+from engine.exchanges.port import AccountView, CallFailed, Exchange, Hint
+from engine.executor.accounts import Directory
+from engine.executor.jobs import Account
+from engine.executor.journal import Journal, JournalClosed
+from engine.executor.limits import Limits
+
+log = logging.getLogger(__name__)
+COALESCE_S: Final = 1.0
+"""Least time between two reports of one account."""
+RETRY_S: Final = 2.0
+AT_ONCE: Final = 8
+
+
+class AccountReports:
+    """Keeps every account's equity and positions reported."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        exchanges: dict[Venue, Exchange],
+        limits: Limits,
+        marks: dict[Venue, dict[str, Decimal]],
+        journal_of: Callable[[Account], Journal | None],
+        in_flight: Callable[[Account], int],
+        interval_s: float,
+        now: Callable[[], int],
+    ) -> None:
+        self._directory, self._exchanges, self._limits, self._marks = directory, exchanges, limits, marks
+        self._journal_of, self._in_flight, self._interval_s, self._now = journal_of, in_flight, interval_s, now
+        self._due: dict[Account, float] = {}
+        self._heap: list[tuple[float, Account]] = []
+        self._last: dict[Account, float] = {}
+        self._views: dict[Account, AccountView] = {}
+        self._checked: dict[Account, tuple[str, ...]] = {}
+        self._wake = asyncio.Event()
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def view(self, account: Account) -> AccountView | None:
+        """The newest report, None once the account has traded since."""
+        return self._views.get(account)
+
+    def touched(self, account: Account) -> None:
+        """The account traded: report it soon."""
+        self._views.pop(account, None)
+        self._plan(account, max(time.monotonic(), self._last.get(account, 0.0) + COALESCE_S))
+
+    def appeared(self, account: Account) -> None:
+        """A new account, new keys, or a shard of ours: check and report it."""
+        self._checked.pop(account, None)
+        self._plan(account, time.monotonic())
+
+    def _plan(self, account: Account, at: float) -> None:
+        known = self._due.get(account)
+        if known is None or at < known:
+            self._due[account] = at
+            heapq.heappush(self._heap, (at, account))
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Report what is due, for ever."""
+        while True:
+            await self._slots.acquire()
+            account = await self._next()
+            task = asyncio.create_task(self._report(account))
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._slots.release()
+        if not task.cancelled() and (error := task.exception()):
+            log.error("a report failed", exc_info=error)
+
+    async def _next(self) -> Account:
+        while True:
+            self._wake.clear()
+            while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
+                heapq.heappop(self._heap)
+            wait = self._heap[0][0] - time.monotonic() if self._heap else None
+            if wait is not None and wait <= 0:
+                account = heapq.heappop(self._heap)[1]
+                del self._due[account]
+                return account
+            try:
+                await asyncio.wait_for(self._wake.wait(), wait)
+            except TimeoutError:
+                continue
+
+    async def _report(self, account: Account) -> None:
+        journal, keys = self._journal_of(account), await self._directory.credential(account)
+        if journal is None or keys is None:
+            return
+        venue = account[1]
+        if wait := self._limits.take_read(account, venue):
+            self._plan(account, time.monotonic() + wait)
+            return
+        asked_at, before = self._now(), self._in_flight(account)
+        try:
+            view = await self._exchanges[venue].account(keys, self._marks.get(venue, {}))
+        except CallFailed as error:
+            self._failed(account, error)
+            return
+        in_flight = max(before, self._in_flight(account))
+        if not in_flight:
+            self._views[account] = view
+        self._last[account] = time.monotonic()
+        self._plan(account, time.monotonic() + self._interval_s)
+        try:
+            await self._append(account, journal, view, in_flight, asked_at)
+            if account not in self._checked:
+                await self.reasons_against_live(account)
+        except JournalClosed:
+            return
+
+    def _failed(self, account: Account, error: CallFailed) -> None:
+        log.info("account of %s on %s not read: %s", *account, error)
+        if error.judgement.hint is Hint.LIMITED:
+            self._limits.pause(account, account[1], error.judgement.retry_after_s, error.judgement.whole_ip)
+        slow = error.judgement.hint is Hint.KEYS
+        self._plan(account, time.monotonic() + (max(self._interval_s, RETRY_S) if slow else RETRY_S))
+
+    async def _append(self, account: Account, journal: Journal, view: AccountView, in_flight: int, at: int) -> None:
+        follower, venue = account
+        equity = EquityReported(epoch=journal.epoch, follower_id=follower, venue=venue, equity=view.equity, available=view.available, at=at)
+        positions = PositionsReported(
+            epoch=journal.epoch, follower_id=follower, venue=venue, positions=view.positions, in_flight=in_flight, at=at
+        )
+        await asyncio.gather(journal.append(equity, follower), journal.append(positions, follower))
+
+    async def refused_live(self, account: Account) -> str:
+        """Why live trading is refused, empty when it is allowed."""
+        return ",".join(await self.reasons_against_live(account))
+
+    async def reasons_against_live(self, account: Account) -> tuple[str, ...]:
+        """Check the keys and modes of an account (once), record the result."""
+        known = self._checked.get(account)
+        if known is not None:
+            return known
+        keys, journal = await self._directory.credential(account), self._journal_of(account)
+        if keys is None or journal is None:
+            return ("no_credential",)
+        try:
+            reasons = await self._exchanges[account[1]].check(keys)
+        except CallFailed as error:
+            log.info("account of %s on %s not checked: %s", *account, error)
+            return ("check_failed",)
+        self._checked[account] = reasons
+        checked = AccountChecked(
+            epoch=journal.epoch, follower_id=account[0], venue=account[1], allowed=not reasons, reasons=reasons, at=self._now()
+        )
+        await journal.append(checked, account[0])
+        return reasons

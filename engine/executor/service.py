@@ -1,0 +1,197 @@
+"""The executor process: commands in, orders at the venues, executions out. `await run(settings)`; it ends by `die` when fenced out.
+
+Group offsets are the low watermark of what has ended, with a hint for the next owner; the log of executions is the truth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections import Counter
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import psycopg
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from engine.config import Settings
+from engine.domain.values import VENUES
+from engine.errors import DependencyUnreachable
+from engine.exchanges.session import open_net
+from engine.exchanges.venues import open_venues
+from engine.exchanges.wire import now_ms
+from engine.executor.accounts import Directory, load_master_key
+from engine.executor.breaker import Breaker
+from engine.executor.group import Shards
+from engine.executor.jobs import Account
+from engine.executor.journal import BATCH_BYTES, Journal, JournalClosed
+from engine.executor.leverage import LeverageBook
+from engine.executor.limits import Limits
+from engine.executor.market import Market
+from engine.executor.placement import Desk, Placement, miss
+from engine.executor.recovery import Recovery
+from engine.executor.reports import AccountReports
+from engine.executor.scheduler import Scheduler
+from engine.executor.switches import Switches, watch_control
+from engine.fate import die
+from engine.lifecycle import announce_ready
+from engine.topology import MARKET_REPORTS, shard_of
+
+log = logging.getLogger(__name__)
+SWEEP_S: Final = 0.5
+SWEEP_CHUNK: Final = 500
+
+
+class Executor:
+    """All parts of the process, wired together; call inside a running loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.net = open_net(settings)
+        self.exchanges = open_venues(self.net)
+        self.producer = AIOKafkaProducer(  # type: ignore[no-untyped-call]
+            bootstrap_servers=settings.kafka,
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=4 * BATCH_BYTES,
+        )
+        limits, breakers = Limits(settings.venue_limits, time.monotonic), {venue: Breaker(time.monotonic) for venue in VENUES}
+        running: Counter[Account] = Counter()
+        self.switches, self.switches_known, self._sweep_now = Switches(), asyncio.Event(), asyncio.Event()
+        self.directory = Directory(settings.database_url.get_secret_value(), load_master_key(settings), self._appeared)
+        self.market = Market(self.exchanges, self.producer, settings.topic(MARKET_REPORTS), lambda: 0 in self.shards.owned, now_ms)
+        self.reports = AccountReports(
+            self.directory,
+            self.exchanges,
+            limits,
+            self.market.marks,
+            self._journal_of,
+            lambda account: running.get(account, 0),
+            settings.equity_interval_s,
+            now_ms,
+        )
+        self.desk = Desk(
+            exchanges=self.exchanges,
+            started=self.market.started,
+            credential=self.directory.credential,
+            refused_live=self.reports.refused_live,
+            leverage=LeverageBook(self.exchanges, self.reports.view),
+            switches=self.switches,
+            limits=limits,
+            breakers=breakers,
+            rules=self.market.rules,
+            now=now_ms,
+            recv_window_ms=settings.recv_window_ms,
+            simulated=settings.exchange_url is not None,
+            absent_quiet_s=settings.absent_quiet_s,
+            engine_time_s=settings.engine_time_s,
+        )
+        self.scheduler = Scheduler(
+            Placement(self.desk).attempt, Recovery(self.desk).resolve, limits, breakers, running, settings.orders_in_flight, die
+        )
+        self.shards = Shards(settings, self.producer, self.scheduler, self.reports.touched, self._taken, die)
+
+    def _journal_of(self, account: Account) -> Journal | None:
+        shard = self.shards.owned.get(shard_of(account[0], self.settings.partitions))
+        return shard.journal if shard is not None and not shard.paused else None
+
+    def _appeared(self, account: Account) -> None:
+        self.reports.appeared(account)
+
+    def _taken(self, partition: int) -> None:
+        if partition == 0:
+            self.market.claimed()
+        for account in self.directory.accounts():
+            if shard_of(account[0], self.settings.partitions) == partition:
+                self.reports.appeared(account)
+
+    async def start(self) -> None:
+        """Connect to everything; raises `DependencyUnreachable`."""
+        try:
+            await self.producer.start()  # type: ignore[no-untyped-call]
+            await self.directory.load()
+        except KafkaError as error:
+            raise DependencyUnreachable(f"Kafka at {self.settings.kafka}: {error!r}") from error
+        except psycopg.Error as error:
+            raise DependencyUnreachable(f"the vault cannot be read: {type(error).__name__}") from error
+        await self.market.start()
+
+    async def sweep(self) -> None:
+        """Settle waiting orders that may not be sent any more (expired, halted, cancelled) without spending a request on them."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._sweep_now.wait(), SWEEP_S)
+            self._sweep_now.clear()
+            await self._sweep_once()
+
+    async def _sweep_once(self) -> None:
+        refused = [
+            (job, reason)
+            for job in self.scheduler.jobs()
+            if not (job.running or job.unresolved or job.shard.paused) and (reason := self.desk.refusal(job))
+        ]
+        self.scheduler.drop(job for job, _ in refused)
+        for first in range(0, len(refused), SWEEP_CHUNK):
+            part = refused[first : first + SWEEP_CHUNK]
+            done = await asyncio.gather(*(miss(self.desk, job, reason) for job, reason in part), return_exceptions=True)
+            for result in done:
+                if isinstance(result, Exception) and not isinstance(result, JournalClosed):
+                    raise result
+
+    def tasks(self) -> list[Coroutine[Any, Any, None]]:
+        """What runs for ever."""
+        return [
+            self.shards.consume(),
+            self.shards.commit(),
+            self.directory.watch(),
+            self.market.run(self.settings.marks_interval_s),
+            self.reports.run(),
+            self.sweep(),
+        ]
+
+    async def run(self) -> None:
+        """Serve until cancelled; any task that ends ends the process."""
+        await self.start()
+        watch = asyncio.create_task(watch_control(self.settings, self.switches, self.switches_known, self._sweep_now.set))
+        tasks = [watch]
+        try:
+            known = asyncio.create_task(self.switches_known.wait())
+            await asyncio.wait((watch, known), return_when=asyncio.FIRST_COMPLETED)
+            await self.shards.start()
+            tasks += [asyncio.create_task(task) for task in self.tasks()]
+            announce_ready(self.settings, "executor")
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await next(iter(ended))
+        finally:
+            await self._stop(tasks)
+
+    async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
+        for shard in self.shards.owned.values():
+            shard.paused = True
+        await self.scheduler.stop(self.settings.exchange_timeout_s)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.shards.stop()
+        await self.producer.stop()  # type: ignore[no-untyped-call]
+        await self.directory.close()
+        await self.net.close()
+
+
+async def run(settings: Settings) -> None:
+    """Run the executor until SIGTERM or SIGINT; anything unexpected ends the process at once."""
+    service = asyncio.create_task(Executor(settings).run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, service.cancel)
+    try:
+        await service
+    except asyncio.CancelledError:
+        log.info("stopped")
+    except Exception as error:
+        die(error)
