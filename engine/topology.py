@@ -57,8 +57,8 @@ MARKET_REPORTS: Final = Topic("market.reports.v1", "venue and symbol", 1, "execu
 SNAPSHOTS: Final = Topic("engine.snapshots.v1", "shard and slot", SHARDED, "engine", "engine", config={"cleanup.policy": "compact"})
 
 DEAD: Final[dict[str, Topic]] = {
-    topic.name: Topic(f"{topic.name}.dead", "as received", 1, "sequencer", "operators", 30 * DAY_MS, config=_BIG)
-    for topic in (FOLLOWER_COMMANDS, CONTROL, MARKET_REPORTS, EXECUTIONS)
+    topic.name: Topic(f"{topic.name}.dead", "as received", 1, "sequencer, projector", "operators", 30 * DAY_MS, config=_BIG)
+    for topic in (FOLLOWER_COMMANDS, CONTROL, EVENTS, MARKET_REPORTS, EXECUTIONS)
 }
 """Topic name to where its unreadable records go (unreadable signals have `REJECTED`)."""
 
@@ -96,7 +96,9 @@ TABLES: Final[dict[str, str]] = {
     "trades": "one row an order that was requested",
     "positions": "one row a lot: follower, venue, symbol, direction, whale",
     "account_equity": "the newest equity of each follower and venue",
+    "equity_curve": "equity of each follower and venue, every five minutes",
     "projection_positions": "how far each partition has been projected",
+    "projection_generation": "which generation of the tables is live",
 }
 """Read models in Postgres, written by the projector only."""
 

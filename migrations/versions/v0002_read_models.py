@@ -106,10 +106,12 @@ COLUMNS: dict[str, dict[str, str]] = {
     "positions": {
         "follower_key": "text",
         "whale_key": "text",
+        "mode": "text",
         "filled": "numeric = '0'",
         "pending": "numeric = '0'",
         "reserved": "numeric = '0'",
-        "entry": "numeric",
+        "cost": "numeric = '0'",
+        "realized": "numeric = '0'",
         "fee_base": "numeric = '0'",
         "fee_quote": "numeric = '0'",
         "funding": "numeric = '0'",
@@ -134,7 +136,7 @@ INDEXES = {
     "ix_trades_signal": "INDEX {} ON trades (signal_id)",
     "ix_trades_created": "INDEX {} ON trades (created_at, id)",
     "ix_positions_user": "INDEX {} ON positions (user_id, status)",
-    "uq_positions_lot": "UNIQUE INDEX {} ON positions (user_id, exchange, symbol, side, whale_key) WHERE origin = 'log'",
+    "uq_positions_lot": "UNIQUE INDEX {} ON positions (user_id, exchange, symbol, side, mode, whale_key) WHERE origin = 'log'",
 }
 
 TABLES = (

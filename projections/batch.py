@@ -1,0 +1,123 @@
+"""Accepted rounds enter; what they change in every table is collected here, then written in one transaction.
+
+The result does not depend on where batches are cut: rows hold sums, newest values and folds of the log, never a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from engine.domain import events
+from engine.errors import LogCorrupt
+from engine.log.codec import decode_event
+from engine.log.reader import AcceptedRound
+from projections.decisions import Decisions
+from projections.equity import Equity
+from projections.followers import Followers
+from projections.positions import Positions
+from projections.signals import Signals
+from projections.sql import load
+from projections.staging import Curs
+from projections.trades import Trades
+
+Handler = Callable[[Any, int, int], None]
+STAGES: Final = tuple(name for name in load("merges.sql") if name.startswith("stage_"))
+
+
+@dataclass(frozen=True, slots=True)
+class Poison:
+    """A record that cannot be projected: where it is, its key and bytes, and why."""
+
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes
+    reason: str
+
+
+class Batch:
+    """Changes of all tables. `shards` is P, `oldest` the first month that is kept."""
+
+    def __init__(self, shards: int, oldest: datetime | None = None) -> None:
+        self.followers = Followers()
+        self.signals = Signals(shards)
+        self.decisions = Decisions(oldest)
+        self.trades = Trades()
+        self.positions = Positions()
+        self.equity = Equity(oldest)
+        self.poison: list[Poison] = []
+        self.events = 0
+        self._handlers = self._map()
+
+    def _map(self) -> dict[type, tuple[Handler, ...]]:
+        """Which tables an event concerns. What is not named here concerns none."""
+        orders = (self.trades.on_orders, self.signals.on_orders, self.positions.on_fact)
+        return {
+            events.FollowerConfigured: (self.followers.on_configured,),
+            events.WhaleFollowed: (self.followers.on_followed,),
+            events.WhaleUnfollowed: (self.followers.on_unfollowed,),
+            events.SignalAdmitted: (self.signals.on_admitted,),
+            events.SignalReleased: (self.signals.on_released,),
+            events.SignalDecided: (self.signals.on_decided,),
+            events.SignalExpired: (self.signals.on_expired,),
+            events.CopyDecided: (self.decisions.on_decided, *orders),
+            events.CopySkipped: (self.decisions.on_skipped,),
+            events.CopiesSkipped: (self.decisions.on_skips,),
+            events.OrdersRequested: orders,
+            events.OrderEnded: (self.trades.on_ended, self.signals.on_ended, self.positions.on_fact),
+            events.EquityRecorded: (self.equity.on_recorded,),
+            events.FundingRecorded: (self.positions.on_fact,),
+            events.DriftDetected: (self.positions.on_fact,),
+            events.DustRecorded: (self.positions.on_fact,),
+        }
+
+    def add(self, round_: AcceptedRound, skip: frozenset[int] = frozenset()) -> None:
+        """Collect a round's events. Offsets in `skip` are known to be poison."""
+        shard, handlers = round_.shard, self._handlers
+        for offset, key, value, _ in round_.events:
+            if offset in skip:
+                continue
+            try:
+                event = decode_event(value)
+            except (LogCorrupt, msgspec.DecodeError) as error:
+                self.poison.append(Poison(shard, offset, key, value, str(error)))
+                continue
+            for handle in handlers.get(type(event), ()):
+                handle(event, shard, offset)
+        self.events += len(round_.events)
+
+    def add_all(self, rounds: Iterable[AcceptedRound], skip: frozenset[int] = frozenset()) -> None:
+        """Collect many rounds of one shard, in order."""
+        for round_ in rounds:
+            self.add(round_, skip)
+
+    def write(self, cursor: Curs) -> None:
+        """Everything into the tables of the search path, in the caller's transaction; parents before children."""
+        self.followers.write(cursor)
+        self.signals.write(cursor)
+        numbers = self._signal_numbers(cursor)
+        known = self.trades.known(cursor)
+        self.decisions.write(cursor, numbers)
+        self.trades.write(cursor, numbers)
+        self.positions.write(cursor, known)
+        self.equity.write(cursor)
+
+    def _signal_numbers(self, cursor: Curs) -> dict[str, int]:
+        """Numbers of the signals that decisions and trades of this batch refer to; causes that are no signal have none."""
+        keys = self.decisions.signal_keys() | {new.order.cause for new in self.trades.requested.values()}
+        if not keys:
+            return {}
+        cursor.execute(load("merges.sql")["signal_numbers"], [list(keys)])
+        return dict(cursor.fetchall())
+
+
+def make_stages(cursor: Curs) -> None:
+    """The session's staging tables."""
+    merges = load("merges.sql")
+    for name in STAGES:
+        cursor.execute(merges[name])

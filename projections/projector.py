@@ -1,0 +1,180 @@
+"""The projector process: `follower.events.v1` and `trade.executions.v1` enter, the read models in Postgres leave.
+
+Plain reading without a group: positions lie in Postgres beside the rows. Every partition has one owner (an advisory lock); a second
+projector waits for what the first one loses. When Postgres or Kafka goes away the session ends and the next one begins where the tables
+stand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import psycopg
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+from eventsourcing.persistence import IntegrityError
+
+from engine.config import Settings
+from engine.errors import DependencyUnreachable
+from engine.fate import die
+from engine.lifecycle import announce_ready
+from engine.log.consume import open_consumer
+from engine.log.topics import ensure_topics
+from engine.topology import DEAD, EVENTS, EXECUTIONS
+from projections.batch import Poison
+from projections.executions import ExecutionLane
+from projections.lanes import EventLane
+from projections.migrate import upgrade
+from projections.recorder import application_name
+from projections.store import Bury, Store
+
+log = logging.getLogger(__name__)
+BATCH_EVENTS: Final = 20_000
+"""Events in one transaction, about."""
+IDLE_MS: Final = 50
+LOOK_S: Final = 1.0
+"""How often ends are looked at, partitions of others tried, and lag noted."""
+RETRY_S: Final = 0.5
+WORLD: Final = (psycopg.OperationalError, psycopg.InterfaceError, KafkaError, OSError, DependencyUnreachable, IntegrityError)
+"""What ends a session but not the process: servers that are away, another projector that was faster."""
+
+
+async def run(settings: Settings) -> None:
+    """Project for ever."""
+    await ensure_topics(settings)
+    await asyncio.to_thread(upgrade, settings.database_url.get_secret_value())
+    try:
+        await _project(settings)
+    except Exception as error:
+        die(error)
+
+
+async def _project(settings: Settings) -> None:
+    announced = False
+    while True:
+        try:
+            async with open_consumer(settings, max_poll_records=BATCH_EVENTS, check_crcs=False) as consumer:
+                session = await Session.begin(settings, consumer)
+                try:
+                    if not announced:
+                        announce_ready(settings, "projector")
+                        announced = True
+                    await session.run()
+                finally:
+                    await session.end()
+        except WORLD as error:
+            log.warning("projection begins again: %s: %s", type(error).__name__, error)
+            await asyncio.sleep(RETRY_S)
+
+
+class Session:
+    """From one connection to its end. `lanes` and `executions` are the partitions that are ours."""
+
+    def __init__(self, settings: Settings, consumer: AIOKafkaConsumer, store: Store) -> None:
+        self._settings, self._consumer, self._store = settings, consumer, store
+        self._producer: AIOKafkaProducer | None = None
+        self._topics = (settings.topic(EVENTS), settings.topic(EXECUTIONS))
+        self._looked = 0.0
+        self.lanes: dict[int, EventLane] = {}
+        self.executions: dict[int, ExecutionLane] = {}
+
+    @classmethod
+    async def begin(cls, settings: Settings, consumer: AIOKafkaConsumer) -> Session:
+        """Connect to Postgres and take what is free."""
+        dsn, topics = settings.database_url.get_secret_value(), (settings.topic(EVENTS), settings.topic(EXECUTIONS))
+        store = await asyncio.to_thread(Store, dsn, settings.partitions, *topics)
+        session = cls(settings, consumer, store)
+        await session._take()
+        return session
+
+    async def end(self) -> None:
+        """Give everything back."""
+        await asyncio.to_thread(self._store.close)
+        if self._producer is not None:
+            await self._producer.stop()  # type: ignore[no-untyped-call]
+
+    async def run(self) -> None:
+        """Read, write, look around; ends only with an error."""
+        while True:
+            if not self.lanes:
+                await asyncio.sleep(LOOK_S)
+            else:
+                await self.project(await self._read())
+            if time.monotonic() - self._looked >= LOOK_S:
+                await self._look()
+
+    async def _read(self) -> Mapping[TopicPartition, Sequence[Any]]:
+        records: Mapping[TopicPartition, Sequence[Any]] = await self._consumer.getmany(timeout_ms=IDLE_MS, max_records=BATCH_EVENTS)
+        return records
+
+    async def project(self, records: Mapping[TopicPartition, Sequence[Any]]) -> None:
+        """Feed what was read and write what is complete."""
+        for partition, batch in records.items():
+            if partition.topic == self._topics[0]:
+                self.lanes[partition.partition].feed(batch)
+            else:
+                self.executions[partition.partition].feed(batch)
+        ready = {number: lane for number, lane in self.lanes.items() if lane.waiting}
+        moved = [lane for lane in self.executions.values() if lane.next_offset != lane.position.next_offset]
+        if ready or moved:
+            await self._write(ready, moved)
+
+    async def _write(self, ready: dict[int, EventLane], moved: list[ExecutionLane]) -> None:
+        steps = {number: lane.step() for number, lane in ready.items()}
+        rounds = {number: lane.waiting for number, lane in ready.items()}
+        await asyncio.to_thread(self._store.apply, rounds, list(steps.values()), moved, self._bury_soon(asyncio.get_running_loop()))
+        for number, step in steps.items():
+            ready[number].written(step)
+
+    def _bury_soon(self, loop: asyncio.AbstractEventLoop) -> Bury:
+        """What the store calls, in its thread, before it commits: a record that is left out is first put where it can be found."""
+        return lambda topic, poison: asyncio.run_coroutine_threadsafe(self._bury(topic, poison), loop).result()
+
+    async def _bury(self, topic: str, poison: Sequence[Poison]) -> None:
+        for each in poison:
+            log.error("%s[%s] offset %s cannot be projected: %s", topic, each.partition, each.offset, each.reason)
+            producer = await self._dead_letters()
+            headers = [("reason", each.reason.encode()), ("position", f"{topic}[{each.partition}]@{each.offset}".encode())]
+            await producer.send_and_wait(self._settings.topic(DEAD[topic]), each.value, key=each.key, headers=headers)  # type: ignore[no-untyped-call]
+
+    async def _dead_letters(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            self._producer = AIOKafkaProducer(bootstrap_servers=self._settings.kafka, acks="all")  # type: ignore[no-untyped-call]
+            await self._producer.start()  # type: ignore[no-untyped-call]
+        return self._producer
+
+    async def _take(self) -> None:
+        """Take partitions that nobody projects, and read all of ours from where they stand."""
+        free = [number for number in range(self._settings.partitions) if number not in self.lanes]
+        taken = await asyncio.to_thread(self._store.acquire, free)
+        if not taken:
+            return
+        stand = await asyncio.to_thread(self._store.stand)
+        events, executions = self._topics
+        for number in taken:
+            self.lanes[number] = EventLane(events, number, stand[application_name(events, number)])
+            self.executions[number] = ExecutionLane(number, stand[application_name(executions, number)])
+        starts = {TopicPartition(events, lane.partition): lane.next_offset for lane in self.lanes.values()}
+        starts |= {TopicPartition(executions, lane.partition): lane.next_offset for lane in self.executions.values()}
+        self._consumer.assign(list(starts))  # type: ignore[no-untyped-call]
+        for partition, offset in starts.items():
+            self._consumer.seek(partition, offset)  # type: ignore[no-untyped-call]
+
+    async def _look(self) -> None:
+        """Note how far behind each partition is, against ends that are fetched for this; take what others lost."""
+        if self.lanes:
+            ends = await self._consumer.end_offsets(self._consumer.assignment())  # type: ignore[no-untyped-call]
+            lags = [self._lag(partition, end) for partition, end in ends.items()]
+            await asyncio.to_thread(self._store.note_lag, lags)
+        if len(self.lanes) < self._settings.partitions:
+            await self._take()
+        self._looked = time.monotonic()
+
+    def _lag(self, partition: TopicPartition, end: int) -> tuple[str, int, float]:
+        lane = self.lanes[partition.partition]
+        seconds = lane.lag_s(end) if partition.topic == self._topics[0] else 0.0
+        return application_name(partition.topic, partition.partition), end, seconds

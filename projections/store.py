@@ -1,0 +1,141 @@
+"""The projector's side of Postgres: batches enter, rows and positions leave in one transaction, or nothing does.
+
+One connection holds an advisory lock a partition: its owner alone projects it. When the connection ends, so do the locks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+import psycopg
+
+from engine.log.reader import NO_DIGEST, AcceptedRound, Position
+from engine.topology import EVENTS, EXECUTIONS
+from projections.batch import Batch, Poison, make_stages
+from projections.executions import Attempt, ExecutionLane, known_commands, write_attempts
+from projections.recorder import Advance, PositionRecorder, datastore, load_stand
+from projections.sql import load
+from projections.staging import Conn, Curs
+
+LOCK_CLASS: Final = 0x52454D50
+"""First half of the advisory locks of partitions."""
+UNWRITABLE: Final = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, UnicodeError, AssertionError)
+"""A row that the table does not take: the fault of the record, not of the world."""
+
+
+Rounds = dict[int, list[AcceptedRound]]
+"""Accepted rounds by partition."""
+Bury = Callable[[str, Sequence[Poison]], None]
+"""Takes records of a topic that are left out, before this is committed."""
+
+
+class Store:
+    """One session. `schema` is where the tables are: `public`, or a generation that is being rebuilt."""
+
+    def __init__(self, dsn: str, shards: int, events_topic: str, executions_topic: str, schema: str = "public") -> None:
+        self._shards, self._schema = shards, schema
+        self.events_topic, self.executions_topic = events_topic, executions_topic
+        self._recorder = PositionRecorder(datastore(dsn, schema))
+        self._conn: Conn = psycopg.connect(dsn, autocommit=True, options=f"-c search_path={schema} -c timezone=UTC", connect_timeout=10)
+        self._oldest: datetime | None = None
+        with self._conn.cursor() as cursor:
+            make_stages(cursor)
+
+    def close(self) -> None:
+        """End the session and its locks."""
+        self._conn.close()
+
+    def acquire(self, partitions: Iterable[int]) -> list[int]:
+        """Take the partitions that nobody has; gives those that are ours now."""
+        taken = []
+        for partition in partitions:
+            row = self._conn.execute(load("merges.sql")["take_partition"], [LOCK_CLASS, partition]).fetchone()
+            if row and row[0]:
+                taken.append(partition)
+        for topic in (self.events_topic, self.executions_topic):
+            parameters = {"topic": topic, "partitions": taken, "digest": NO_DIGEST}
+            self._conn.execute(load("merges.sql")["begin_positions"], parameters)
+        return taken
+
+    def stand(self) -> dict[str, Position]:
+        """Positions by application name, of all partitions."""
+        with self._conn.cursor() as cursor:
+            return load_stand(cursor, [self.events_topic, self.executions_topic])
+
+    def apply(self, rounds: Rounds, steps: list[Advance], lanes: Sequence[ExecutionLane], bury: Bury) -> None:
+        """Write the rounds (by partition, with their steps) and what the execution lanes have ready; what cannot be written is buried."""
+        try:
+            self._transact(self._batch(rounds), steps, lanes, bury)
+        except UNWRITABLE:
+            poison = [each for suspects in rounds.values() for each in self._find_unwritable(suspects)]
+            if not poison:
+                raise
+            batch = self._batch(rounds, poison)
+            batch.poison += poison
+            self._transact(batch, steps, lanes, bury)
+
+    def _batch(self, rounds: Rounds, poison: Sequence[Poison] = ()) -> Batch:
+        batch = Batch(self._shards, self._oldest)
+        for partition, partition_rounds in rounds.items():
+            batch.add_all(partition_rounds, frozenset(each.offset for each in poison if each.partition == partition))
+        return batch
+
+    def _transact(self, batch: Batch, steps: list[Advance], lanes: Sequence[ExecutionLane], bury: Bury) -> None:
+        with self._conn.transaction(), self._conn.cursor() as cursor:
+            self._hold_generation(cursor)
+            held = steps + [Advance(self.executions_topic, lane.partition, lane.position.next_offset, lane.position) for lane in lanes]
+            self._recorder.begin(cursor, held)
+            batch.write(cursor)
+            known = known_commands(cursor, lanes)
+            ready = {lane.partition: lane.ready(known) for lane in lanes}
+            write_attempts(cursor, [attempt for found in ready.values() for attempt in found])
+            moved = [step for lane in lanes if (step := self._execution_step(lane, ready[lane.partition]))]
+            self._recorder.advance(cursor, steps + moved)
+            bury(EVENTS.name, batch.poison)
+            bury(EXECUTIONS.name, [poison for lane in lanes for poison in lane.poison])
+        for lane in lanes:
+            lane.taken(len(ready[lane.partition]))
+
+    def _hold_generation(self, cursor: Curs) -> None:
+        """A rebuild that swaps generations waits for this transaction, and makes the next one wait."""
+        cursor.execute(load("merges.sql")["claim_generation"])
+        row = cursor.fetchone()
+        assert row is not None, "not migrated"
+        self._oldest = row[1]
+
+    def _execution_step(self, lane: ExecutionLane, ready: list[Attempt]) -> Advance | None:
+        target = lane.target(len(ready))
+        if target.next_offset == lane.position.next_offset:
+            return None
+        return Advance(self.executions_topic, lane.partition, lane.position.next_offset, target)
+
+    def _find_unwritable(self, suspects: list[AcceptedRound]) -> list[Poison]:
+        """Try a partition's events one by one (on top of each other, then rolled back) and give those that the tables refuse."""
+        found: list[Poison] = []
+        with self._conn.transaction(force_rollback=True), self._conn.cursor() as cursor:
+            for round_ in suspects:
+                for event in round_.events:
+                    single = Batch(self._shards, self._oldest)
+                    single.add(AcceptedRound(round_.shard, round_.epoch, round_.marker, round_.marker_offset, [event]))
+                    try:
+                        with self._conn.transaction():
+                            single.write(cursor)
+                    except UNWRITABLE as error:
+                        found.append(Poison(round_.shard, event[0], event[1], event[2], str(error).splitlines()[0]))
+        return found
+
+    def note_lag(self, lags: Iterable[tuple[str, int, float]]) -> None:
+        """Write how far the ends are (application name, end offset, seconds): readers learn from it how fresh the tables are."""
+        statement = load("merges.sql")["note_lag"]
+        with self._conn.transaction(), self._conn.cursor() as cursor:
+            for name, end_offset, seconds in sorted(lags):
+                cursor.execute(statement, {"application_name": name, "end_offset": end_offset, "lag_seconds": round(seconds, 3)})
+
+
+def step_of(topic: str, shard: int, read_from: int, position: Position, last: AcceptedRound) -> Advance:
+    """An events partition's step: the last round brings the sources' high-water marks and the time."""
+    sources = msgspec.json.encode(last.marker.sources).decode()
+    return Advance(topic, shard, read_from, position, sources, last.marker.now)
