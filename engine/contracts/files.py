@@ -44,6 +44,14 @@ def check_file(path: Path) -> list[Verdict]:
     return [_verdict(index, item) for index, item in enumerate(_items(body), 1)]
 
 
+def read_signals(path: Path) -> list[WhaleSignal]:
+    """A file's signals, all of them good. Errors: ConfigInvalid naming the first that is not."""
+    for verdict in check_file(path):
+        if not verdict.accepted:
+            raise ConfigInvalid(f"{path}, signal {verdict.index}: {verdict.field}: got {verdict.value!r}, expected {verdict.expected}.")
+    return [check_item(item) for item in _items(path.read_bytes())]
+
+
 def _items(body: bytes) -> list[Any]:
     try:
         whole = orjson.loads(body)

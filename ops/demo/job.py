@@ -1,0 +1,110 @@
+"""The demo itself: stack, followers, signals, report. Words and progress go to standard error, the report to standard output."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from engine.contracts.signal import WhaleSignal
+from engine.errors import ConfigInvalid
+from engine.log.consume import bounds, open_consumer
+from engine.topology import REJECTED
+from ops.demo.plan import plan_followers
+from ops.demo.play import play_through
+from ops.demo.report import build_report, settled_differences
+from ops.demo.setup import create_followers
+from ops.detect import signals_from_fills
+from ops.player import parse_speed
+from ops.seeded import seeded_signals
+from ops.stack import Stack
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says."""
+
+    fills: Path | None
+    followers: int
+    speed: str
+    signals: int
+    seed: int
+    mixed: bool
+    keep: bool
+    deadline_s: float
+    json: bool
+
+
+def run_demo(options: Options) -> int:
+    """Exit code: 0 when ledger, trades and positions agree, else 1."""
+    began = time.monotonic()
+    words = Console(stderr=True)
+    signals = signals_from_fills(options.fills) if options.fills else list(seeded_signals(options.seed, options.signals))
+    if not signals:
+        raise ConfigInvalid(f"{options.fills}: there is no fill in it.")
+    with Stack(on_step=lambda step: words.log(f"starting {step}")) as stack:
+        report = asyncio.run(_main_job(stack, options, signals, words))
+        report["seconds"] = round(time.monotonic() - began, 1)
+        _print(report, options.json)
+        words.log(f"API {stack.api_url}  Postgres {stack.postgres.dsn}")
+        if options.keep:
+            _stay(stack, words)
+    return 0 if report["ledger_equal"] else 1
+
+
+async def _main_job(stack: Stack, options: Options, signals: list[WhaleSignal], words: Console) -> dict[str, Any]:
+    whales = sorted({signal.whale_id for signal in signals})
+    plans = plan_followers(whales, options.followers, seed=options.seed, mixed=options.mixed)
+    words.log(f"creating {len(plans)} followers of {len(whales)} whales")
+    await create_followers(stack, plans)
+    words.log(f"playing {len(signals)} signals")
+    with _progress(words) as progress:
+        bars = {name: progress.add_task(name, total=len(signals)) for name in ("published", "ended")}
+        bars["orders"] = progress.add_task("orders", total=None)
+
+        def watch(counts: dict[str, int]) -> None:
+            progress.update(bars["published"], completed=counts["published"])
+            progress.update(bars["ended"], completed=counts["ended"])
+            progress.update(bars["orders"], completed=counts["orders_ended"], total=counts["orders"])
+
+        published = await play_through(stack, signals, parse_speed(options.speed), watch, options.deadline_s)
+    truth, found = await settled_differences(stack.settings, stack.simulator_url)
+    rejected = await _rejected(stack)
+    return await asyncio.to_thread(build_report, stack.settings, truth, found, published, rejected)
+
+
+async def _rejected(stack: Stack) -> int:
+    async with open_consumer(stack.settings) as consumer:
+        first, end = await bounds(consumer, stack.settings.topic(REJECTED), 0)
+        return end - first
+
+
+def _progress(words: Console) -> Progress:
+    return Progress(TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=words)
+
+
+def _print(report: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(report, default=str))
+        return
+    table = Table("what", "figure", title="Remora: the main job")
+    for name, value in report.items():
+        text = "  ".join(f"{key} {count}" for key, count in value.items()) if isinstance(value, dict) else str(value)
+        table.add_row(name, text)
+    Console().print(table)
+
+
+def _stay(stack: Stack, words: Console) -> None:
+    words.log("staying up; end with Ctrl-C")
+    try:
+        while True:
+            time.sleep(1)
+    except KeyboardInterrupt:
+        words.log("stopping")

@@ -1,0 +1,78 @@
+"""Brings the demo's followers into being: accounts at the simulator, keys in the vault, commands on the log.
+
+Leaves only when the read models know every follower and the engine has a fresh equity for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import aiohttp
+import psycopg
+from pydantic import SecretStr
+
+from engine.config import Settings
+from engine.domain.messages import ConfigureFollower, FollowWhale
+from engine.errors import DependencyUnreachable
+from engine.executor.accounts import add_credential, load_master_key
+from engine.log.publish import open_publisher
+from ops.commands.common import query
+from ops.demo.plan import FollowerPlan
+from ops.stack import Stack
+
+ACCOUNTS_AT_ONCE: Final = 500
+KNOWN: Final = "SELECT count(*) AS known FROM account_equity"
+
+
+async def create_followers(stack: Stack, plans: Sequence[FollowerPlan]) -> None:
+    """Accounts, keys, settings and follows of every plan."""
+    await _register(stack.simulator_url, plans)
+    await asyncio.to_thread(_store_keys, stack.settings, plans)
+    async with open_publisher(stack.settings, "remora-demo") as publisher:
+        for plan in plans:
+            follower = plan.follower_id
+            await publisher.publish_follower_command(
+                ConfigureFollower(request_id=f"demo-{follower}", follower_id=follower, settings=plan.settings, actor="demo")
+            )
+            await publisher.publish_follower_command(
+                FollowWhale(
+                    request_id=f"demo-{follower}-{plan.whale_id}",
+                    follower_id=follower,
+                    whale_id=plan.whale_id,
+                    terms=plan.terms,
+                    actor="demo",
+                )
+            )
+    await _wait_known(stack.settings, len(plans))
+
+
+async def _register(url: str, plans: Sequence[FollowerPlan]) -> None:
+    async with aiohttp.ClientSession() as session:
+        for start in range(0, len(plans), ACCOUNTS_AT_ONCE):
+            some = plans[start : start + ACCOUNTS_AT_ONCE]
+            accounts = [
+                {"api_key": p.api_key, "secret": p.api_secret, "venue": p.venue, "usdt": str(p.balance), "label": p.follower_id}
+                for p in some
+            ]
+            async with session.post(f"{url}/_accounts", json={"accounts": accounts}) as answer:
+                answer.raise_for_status()
+
+
+def _store_keys(settings: Settings, plans: Sequence[FollowerPlan]) -> None:
+    master = load_master_key(settings)
+    with psycopg.connect(settings.database_url.get_secret_value()) as connection:
+        for plan in plans:
+            add_credential(connection, master, plan.follower_id, plan.venue, SecretStr(plan.api_key), SecretStr(plan.api_secret))
+
+
+async def _wait_known(settings: Settings, followers: int, deadline_s: float = 90.0) -> None:
+    end, known = time.monotonic() + deadline_s, 0
+    while time.monotonic() < end:
+        known = (await asyncio.to_thread(query, settings, KNOWN))[0]["known"]
+        if known >= followers:
+            return
+        await asyncio.sleep(0.1)
+    raise DependencyUnreachable(f"Only {known} of {followers} followers were known after {deadline_s:.0f} s.")
