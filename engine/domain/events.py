@@ -149,6 +149,7 @@ class OrdersRequested(Event, frozen=True, kw_only=True, tag="OrdersRequested.v1"
     orders: tuple[PlaceOrder, ...] = ()
     cancels: tuple[CancelOrder, ...] = ()
     exits: tuple[LotExit, ...] = ()
+    request_id: str = ""
 
 
 class OpenDropped(Event, frozen=True, kw_only=True, tag="OpenDropped.v1"):
@@ -206,6 +207,7 @@ class FundingRecorded(Event, frozen=True, kw_only=True, tag="FundingRecorded.v1"
     funding_id: str
     amount: Decimal
     shares: dict[str, Decimal] = {}
+    reported_at: int = 0
 
 
 class LotAdjustment(msgspec.Struct, frozen=True, array_like=True):

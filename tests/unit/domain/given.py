@@ -1,0 +1,183 @@
+"""Words for given / when / then: a shard with followers, whales' signals, settlements."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from engine.domain.events import AnyEvent
+from engine.domain.messages import (
+    ConfigureFollower,
+    EquityReported,
+    ExecutorClaimed,
+    FollowWhale,
+    InboxBody,
+    InboxRecord,
+    MarksReported,
+    OrderSettled,
+    PlaceOrder,
+    RulesReported,
+    SignalReceived,
+    SourcePosition,
+    Tick,
+)
+from engine.domain.shard import decide, new_state
+from engine.domain.state import FollowerState, Lot, ShardState
+from engine.domain.values import FollowerSettings, FollowTerms, Limits, MarketRules, Signal
+
+START = 1_785_000_000_000
+BTC = "BTC/USDC:USDC"
+BTC_PERP = "BTC/USDT:USDT"
+ETH = "ETH/USDC:USDC"
+E = TypeVar("E")
+
+
+def d(value: str | int) -> Decimal:
+    """A Decimal."""
+    return Decimal(value)
+
+
+def rules(venue: str, symbol: str, **changes: Any) -> MarketRules:
+    """Market rules with a step of 0.001, a tick of 0.1 and a minimum of 5 quote."""
+    facts: dict[str, Any] = {"step": d("0.001"), "tick": d("0.1"), "min_quantity": d("0.001"), "min_notional": d(5), "max_leverage": d(50)}
+    return MarketRules(venue=venue, symbol=symbol, **(facts | changes))  # type: ignore[arg-type]
+
+
+class Shard:
+    """A shard under test: every method appends one inbox record a millisecond apart and keeps all events."""
+
+    def __init__(self, *, spot: bool = False, marks: bool = False) -> None:
+        self.state: ShardState = new_state(0, 1)
+        self.events: list[AnyEvent] = []
+        self.records: list[tuple[InboxRecord, int]] = []
+        self.now, self.offsets, self.requests, self.signals = START, 0, 0, 0
+        self.positions: dict[tuple[str, str], Decimal] = {}
+        self.send(ExecutorClaimed(owner="x", at=START), source="x")
+        self.epoch = self.offsets - 1
+        self.rules = RulesReported(
+            venue="binanceusdm",
+            rules=(
+                rules("binanceusdm", BTC_PERP),
+                rules("binanceusdm", "ETH/USDT:USDT"),
+                rules("binance", "BTC/USDT"),
+                rules("bybitlinear", BTC_PERP),
+            ),
+            at=START,
+        )
+        self.send(self.rules, source="m")
+
+    def send(self, body: InboxBody, source: str = "f", after_ms: int = 1) -> list[AnyEvent]:
+        """Append a record and decide on it."""
+        self.now += after_ms
+        record = InboxRecord(body=body, src=SourcePosition(source, 0, self.offsets))
+        self.offsets += 1
+        return self.take(record)
+
+    def take(self, record: InboxRecord) -> list[AnyEvent]:
+        """Decide on a record as it is."""
+        self.records.append((record, self.now))
+        events = decide(self.state, record, self.now)
+        self.events += events
+        return events
+
+    def tick(self, after_ms: int = 1000) -> list[AnyEvent]:
+        """Let time pass."""
+        self.now += after_ms
+        return self.take(InboxRecord(body=Tick()))
+
+    def request_id(self) -> str:
+        """A fresh request id."""
+        self.requests += 1
+        return f"r{self.requests}"
+
+    def follower(self, follower_id: str = "f1", whale_id: str = "w1", **terms: Any) -> FollowerState:
+        """A follower on Binance USD-M who copies a whale with 100 USDT from now on."""
+        settings = terms.pop("settings", FollowerSettings(preferred_exchange="binanceusdm", max_leverage=d(5)))
+        defaults: dict[str, Any] = {"start_mode": "now", "sizing": "fixed_quote", "trade_size_usdt": d(100)}
+        self.send(ConfigureFollower(request_id=self.request_id(), follower_id=follower_id, settings=settings))
+        self.send(
+            FollowWhale(request_id=self.request_id(), follower_id=follower_id, whale_id=whale_id, terms=FollowTerms(**(defaults | terms)))
+        )
+        return self.state.followers[follower_id]
+
+    def equity(self, amount: str | int = 1000, follower_id: str = "f1", venue: str = "binanceusdm") -> list[AnyEvent]:
+        """The executor reports equity as of now."""
+        report = EquityReported(epoch=self.epoch, follower_id=follower_id, venue=venue, equity=d(amount), available=d(amount), at=self.now)  # type: ignore[arg-type]
+        return self.send(report, source="x")
+
+    def mark(self, price: str | int, symbol: str = BTC_PERP) -> list[AnyEvent]:
+        """The executor reports a price."""
+        return self.send(MarksReported(venue="binanceusdm", marks={symbol: d(price)}, at=self.now), source="m")
+
+    def signal(self, action: str, side: str, quantity: str | int = 1, price: str | int = 1000, **changes: Any) -> list[AnyEvent]:
+        """A whale trades; its chain of positions is kept unless `before` / `after` are given."""
+        self.signals += 1
+        whale_id, symbol = changes.pop("whale_id", "w1"), changes.pop("symbol", BTC)
+        before = changes.pop("before", self.positions.get((whale_id, symbol), d(0)))
+        moved = (before or d(0)) + (d(quantity) if side == "buy" else -d(quantity))
+        after = changes.pop("after", moved)
+        self.positions[whale_id, symbol] = after
+        facts: dict[str, Any] = {"signal_id": f"s{self.signals}", "detected_at": self.now, "published_at": self.now} | changes
+        signal = Signal(
+            whale_id=whale_id,
+            symbol=symbol,
+            trade_type=facts.pop("trade_type", "futures"),
+            action=action,  # type: ignore[arg-type]
+            side=side,  # type: ignore[arg-type]
+            quantity=d(quantity),
+            price=d(price),
+            position_before=before,
+            position_after=after,
+            **facts,
+        )
+        return self.send(SignalReceived(signal=signal), source="s")
+
+    def settle(
+        self, order: PlaceOrder, filled: str | Decimal | None = None, price: str | int | None = None, **facts: Any
+    ) -> list[AnyEvent]:
+        """An order ends: by default it fills completely at the whale's price."""
+        amount = order.quantity if filled is None else Decimal(filled)
+        status = facts.pop("status", "filled" if amount == order.quantity else "partial" if amount else "unfilled")
+        outcome = OrderSettled(
+            epoch=facts.pop("epoch", self.epoch),
+            seq=1,
+            command_id=order.command_id,
+            follower_id=order.follower_id,
+            status=status,
+            filled=amount,
+            average_price=(d(price) if price is not None else order.reference_price) if amount else None,
+            settled_at=self.now,
+            **facts,
+        )
+        return self.send(outcome, source="x")
+
+    def settle_all(self, follower_id: str = "f1") -> None:
+        """Every pending order fills until none is left."""
+        while orders := list((self.state.followers[follower_id].orders or {}).values()):
+            for order in orders:
+                self.settle(order)
+
+    def lot(self, follower_id: str = "f1") -> Lot:
+        """The follower's only lot."""
+        (lot,) = (self.state.followers[follower_id].lots or {}).values()
+        return lot
+
+    def lots(self, follower_id: str = "f1") -> dict[str, Lot]:
+        """The follower's lots."""
+        return self.state.followers[follower_id].lots or {}
+
+
+def of(kind: type[E], events: list[AnyEvent]) -> list[E]:
+    """The events of one kind."""
+    return [event for event in events if isinstance(event, kind)]
+
+
+def only(kind: type[E], events: list[AnyEvent]) -> E:
+    """The one event of a kind."""
+    (event,) = of(kind, events)
+    return event
+
+
+def limits(**changes: Any) -> Limits:
+    """Limits."""
+    return Limits(**changes)
