@@ -1,0 +1,63 @@
+"""The API process: HTTP requests enter, answers from the read models leave.
+
+`build(settings)` makes the app (tests use it without a server), `run(settings)` serves it until it is told to stop.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from api import decisions, errors, health, positions, queue, signals, trades
+from api.reading import Reads
+from engine.config import Settings
+from engine.errors import ConfigInvalid
+from engine.lifecycle import announce_ready
+
+ROUTERS = (signals.router, decisions.router, trades.router, positions.router, queue.router, health.router)
+
+
+def build(settings: Settings) -> FastAPI:
+    """The app with all routes. Its pool opens and closes with the app's lifespan."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with app.state.reads.pool:
+            yield
+
+    app = FastAPI(title="Remora", version="1", lifespan=lifespan, redirect_slashes=False)
+    app.state.reads = Reads(settings)
+    errors.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    return app
+
+
+class Server(uvicorn.Server):
+    """Says that it is ready once it serves."""
+
+    def __init__(self, settings: Settings, listening: socket.socket) -> None:
+        super().__init__(uvicorn.Config(build(settings), log_level="warning", timeout_graceful_shutdown=5, access_log=False))
+        self._settings, self._listening = settings, listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the app, then announce the port."""
+        await super().startup(sockets)
+        announce_ready(self._settings, "api", port=self._listening.getsockname()[1])
+
+
+async def run(settings: Settings) -> None:
+    """Serve on the settings' host and port (0: a free one, told by `announce_ready`)."""
+    listening = _listen(settings)
+    await Server(settings, listening).serve(sockets=[listening])
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        return socket.create_server((settings.api_host, settings.api_port), backlog=512)
+    except OSError as error:
+        raise ConfigInvalid(f"The API cannot listen on {settings.api_host}:{settings.api_port}: {error.strerror}.") from error

@@ -1,0 +1,62 @@
+"""Errors as RFC 9457 problems: exceptions enter, `application/problem+json` with a type of ours leaves."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import psycopg
+from fastapi import FastAPI
+from fastapi_problem.error import BadRequestProblem, NotFoundProblem, Problem, StatusProblem
+from fastapi_problem.handler import add_exception_handler, new_exception_handler
+from psycopg_pool import PoolTimeout
+
+log = logging.getLogger(__name__)
+
+
+class BadCursor(BadRequestProblem):
+    """A cursor that no list of ours gave."""
+
+    type_ = "bad-cursor"
+    title = "The cursor cannot be used."
+
+
+class BadPosition(BadRequestProblem):
+    """A `min_position` that is no position."""
+
+    type_ = "bad-position"
+    title = "The position cannot be read."
+
+
+class Unknown(NotFoundProblem):
+    """Nothing has this id."""
+
+    type_ = "not-found"
+    title = "Not found."
+
+
+class NotVisibleYet(StatusProblem):
+    """The read models have not come to `min_position` in time: ask again."""
+
+    type_ = "not-visible-yet"
+    title = "The read models have not come that far."
+    status = 503
+
+
+class Unavailable(StatusProblem):
+    """Postgres does not answer."""
+
+    type_ = "unavailable"
+    title = "The read models cannot be reached."
+    status = 503
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the app as a problem; what is unexpected says nothing about our inside."""
+    handlers: Any = {psycopg.OperationalError: _unavailable, PoolTimeout: _unavailable}
+    add_exception_handler(app, new_exception_handler(logger=log, handlers=handlers))
+
+
+def _unavailable(handler: object, request: object, error: Exception) -> Problem:
+    log.warning("read models unavailable: %s", error)
+    return Unavailable(headers={"Retry-After": "1"})

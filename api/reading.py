@@ -1,0 +1,121 @@
+"""How routes read: the pool, named statements, pages, and how fresh the answer is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Query, Request
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+from pydantic import BaseModel, Field
+
+from api.errors import BadPosition, NotVisibleYet
+from api.pages import Reader, decode_cursor, encode_cursor
+from engine.config import Settings
+from engine.topology import BROADCAST_SOURCES, EVENTS, SOURCES
+from projections.queries import listing, query
+
+Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
+WAIT_S: Final = 5.0
+POLL_S: Final = 0.02
+MinPosition = Annotated[
+    str | None,
+    Query(max_length=40, description="wait until this record is in the answer: `code/partition/offset`, for example `f/3/127`"),
+]
+
+
+class Freshness(BaseModel):
+    """How old the answer can be. `position` is the next offset of each partition of the events that is not in it yet."""
+
+    age_ms: int | None = Field(description="the answer holds everything that is at least this old; null: nothing was ever projected")
+    position: dict[str, int]
+
+
+class Reads:
+    """One for the process: routes get it by `Depends`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.pool: Pool = AsyncConnectionPool(
+            settings.database_url.get_secret_value(),
+            connection_class=AsyncConnection[DictRow],
+            kwargs={"row_factory": dict_row, "autocommit": True, "options": "-c timezone=UTC -c statement_timeout=10000"},
+            min_size=2,
+            max_size=10,
+            timeout=5.0,
+            open=False,
+        )
+
+    async def rows(self, name: str, **parameters: Any) -> list[DictRow]:
+        """All rows of a named statement."""
+        return await self._fetch(query(name), parameters)
+
+    async def row(self, name: str, **parameters: Any) -> DictRow | None:
+        """The first row of a named statement, if there is one."""
+        found = await self.rows(name, **parameters)
+        return found[0] if found else None
+
+    async def page(
+        self, name: str, filters: Mapping[str, Any], keys: Sequence[str], readers: Sequence[Reader], cursor: str | None, limit: int
+    ) -> tuple[list[DictRow], str | None]:
+        """One page of a list, and the cursor of the next one. `keys` are the columns that it is sorted by."""
+        statement, parameters = listing(name, filters, decode_cursor(cursor, readers), limit + 1)
+        found = await self._fetch(statement, parameters)
+        return found[:limit], encode_cursor(found[limit - 1], keys) if len(found) > limit else None
+
+    async def _fetch(self, statement: Any, parameters: Mapping[str, Any]) -> list[DictRow]:
+        async with self.pool.connection() as connection:
+            return await (await connection.execute(statement, parameters)).fetchall()
+
+    async def partitions(self) -> list[DictRow]:
+        """What the projector noted about each partition of the events."""
+        return await self.rows("freshness", topics=[self._settings.topic(EVENTS)])
+
+    async def freshness(self) -> Freshness:
+        """Take it before the rows: they can only be newer."""
+        return freshness_of(await self.partitions())
+
+    async def wait_for(self, min_position: str | None) -> None:
+        """Return when a record of a source is in the read models; at most `WAIT_S` later with an error."""
+        if min_position is None:
+            return
+        code, partition, offset = _parse(min_position)
+        until = time.monotonic() + WAIT_S
+        while not self._seen(await self.partitions(), code, partition, offset):
+            if time.monotonic() > until:
+                raise NotVisibleYet(f"{min_position} is not projected after {WAIT_S:g} s.", headers={"Retry-After": "1"})
+            await asyncio.sleep(POLL_S)
+
+    def _seen(self, partitions: Sequence[Mapping[str, Any]], code: str, partition: int, offset: int) -> bool:
+        """Whether the shards that the record goes to have told that it is behind them."""
+        wanted = set(range(self._settings.partitions)) if code in BROADCAST_SOURCES else {partition}
+        key = f"{code}/{partition}"
+        return wanted <= {row["partition"] for row in partitions if (row["sources"] or {}).get(key, 0) > offset}
+
+
+def freshness_of(partitions: Sequence[Mapping[str, Any]]) -> Freshness:
+    """From what the projector noted: the lag of the slowest partition and the time since it was taken."""
+    ages = [None if row["checked_ms_ago"] is None else row["checked_ms_ago"] + int((row["lag_seconds"] or 0) * 1000) for row in partitions]
+    known = [age for age in ages if age is not None]
+    position = {str(row["partition"]): row["position"] for row in partitions}
+    return Freshness(age_ms=max(known) if known and len(known) == len(ages) else None, position=position)
+
+
+def _parse(text: str) -> tuple[str, int, int]:
+    code, *numbers = text.split("/")
+    if code not in SOURCES or len(numbers) != 2 or not all(number.isascii() and number.isdigit() for number in numbers):
+        raise BadPosition(f"min_position is `code/partition/offset` with a code of {', '.join(SOURCES)}.")
+    return code, int(numbers[0]), int(numbers[1])
+
+
+def get_reads(request: Request) -> Reads:
+    """The process's `Reads`."""
+    reads: Reads = request.app.state.reads
+    return reads
+
+
+Reading = Annotated[Reads, Depends(get_reads)]

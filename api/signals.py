@@ -1,0 +1,109 @@
+"""`/v1/signals`: what whales did, and what became of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel
+
+from api.errors import Unknown
+from api.pages import Cursor, Limit, read_number, read_time
+from api.reading import Freshness, MinPosition, Reading
+from engine.domain.values import Priority, SignalSource
+from projections.ids import whale_number
+
+router = APIRouter(prefix="/v1/signals", tags=["signals"])
+Status = Literal["PENDING", "PROCESSING", "PROCESSED", "FAILED", "EXPIRED"]
+Text = Annotated[str | None, Query(max_length=128)]
+
+
+class Signal(BaseModel):
+    """One signal. Amounts are strings; `signal_id` is null for rows of the older system."""
+
+    id: str
+    signal_id: str | None
+    whale_id: str | None
+    source: str
+    symbol: str
+    trade_type: str
+    action: str | None
+    side: str
+    quantity: Decimal | None
+    price: Decimal | None
+    priority: str
+    status: str
+    held: str
+    trades_executed: int
+    followers: int
+    copied: int
+    orders_sent: int
+    orders_ended: int
+    detected_at: datetime
+    published_at: datetime | None
+    received_at: datetime | None
+    expires_at: datetime | None
+    processed_at: datetime | None
+    error_message: str | None
+    origin: str
+    version: int
+
+
+class Signals(BaseModel):
+    """A page of signals, newest first."""
+
+    items: list[Signal]
+    next: str | None
+    freshness: Freshness
+
+
+class OneSignal(BaseModel):
+    """A signal and how fresh it is."""
+
+    item: Signal
+    freshness: Freshness
+
+
+def to_signal(row: dict[str, object]) -> Signal:
+    """A row as the API shows it."""
+    renamed = {"id": str(row["id"]), "signal_id": row["signal_key"], "whale_id": row["whale_key"], "quantity": row["amount"]}
+    return Signal.model_validate(row | renamed)
+
+
+@router.get("")
+async def list_signals(
+    reads: Reading,
+    status: Status | None = None,
+    priority: Priority | None = None,
+    source: SignalSource | None = None,
+    whale: Text = None,
+    symbol: Text = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+    min_position: MinPosition = None,
+) -> Signals:
+    """Signals, newest first."""
+    await reads.wait_for(min_position)
+    fresh = await reads.freshness()
+    filters = {
+        "status": [status, status.lower()] if status else None,
+        "priority": priority,
+        "source": source,
+        "whale_id": whale_number(whale) if whale else None,
+        "symbol": symbol,
+    }
+    rows, following = await reads.page("list_signals", filters, ("detected_at", "id"), (read_time, read_number), cursor, limit)
+    return Signals(items=[to_signal(row) for row in rows], next=following, freshness=fresh)
+
+
+@router.get("/{signal_id}")
+async def get_signal(reads: Reading, signal_id: Annotated[str, Path(max_length=64)], min_position: MinPosition = None) -> OneSignal:
+    """One signal by its id on the log."""
+    await reads.wait_for(min_position)
+    fresh = await reads.freshness()
+    row = await reads.row("get_signal_by_key", signal_key=signal_id)
+    if row is None:
+        raise Unknown(f"There is no signal {signal_id!r}.")
+    return OneSignal(item=to_signal(row), freshness=fresh)
