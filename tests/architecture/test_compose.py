@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -71,3 +72,9 @@ def test_image_is_not_root_and_holds_every_package() -> None:
     for package in ("engine", "projections", "api", "migrations", "ops"):
         assert f"COPY {package} {package}" in lines
         assert f"!{package}" in (PROJECT / ".dockerignore").read_text().splitlines()
+
+
+def test_make_calls_commands_of_the_cli() -> None:
+    called = re.findall(r"^\t\$\(BIN\)/remora (\w+)", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    assert "demo" in called
+    assert sorted(set(called) - set(typer.main.get_command(app).commands)) == []  # type: ignore[attr-defined]
