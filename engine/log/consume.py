@@ -6,6 +6,7 @@ nothing, so the reset is `earliest`, every read begins with `seek`, and a gap or
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from engine.config import Settings
 from engine.errors import DependencyUnreachable, LogCorrupt
 
 STALL_S: Final = 30.0
+STOP_AGAIN_S: Final = 0.2
 FETCH_BYTES: Final = 8 * 1024 * 1024
 BATCH: Final = 2000
 """Records handed on at once: small enough that folding them does not hold up the event loop."""
@@ -40,7 +42,15 @@ async def open_consumer(settings: Settings, **options: Any) -> AsyncIterator[AIO
     except (KafkaError, OSError) as error:
         raise DependencyUnreachable(f"Kafka at {settings.kafka}: {error or type(error).__name__}") from error
     finally:
-        await consumer.stop()  # type: ignore[no-untyped-call]
+        await stop_consumer(consumer)
+
+
+async def stop_consumer(consumer: Any) -> None:
+    """Stop for certain: aiokafka's fetch routine swallows a cancellation that meets it right after an `assign`, and then never ends."""
+    stopping = asyncio.ensure_future(consumer.stop())
+    while not (await asyncio.wait({stopping}, timeout=STOP_AGAIN_S))[0]:
+        consumer._fetcher._fetch_task.cancel()
+    await stopping
 
 
 async def bounds(consumer: AIOKafkaConsumer, topic: str, partition: int) -> tuple[int, int]:
