@@ -11,6 +11,7 @@ import orjson
 from engine.exchanges.simulator import accounts, faults
 from engine.exchanges.simulator.dispatch import Dispatcher
 from engine.exchanges.simulator.faults import FaultPlan
+from engine.exchanges.simulator.listings import market_from
 from engine.exchanges.simulator.markets import whale_price
 from engine.exchanges.simulator.model import plain
 from engine.exchanges.simulator.wire import Reply
@@ -37,6 +38,7 @@ class Admin:
             ("POST", "/_faults"): self._set_faults,
             ("GET", "/_faults"): self._faults,
             ("POST", "/_clock"): self._clock,
+            ("POST", "/_markets"): self._markets,
         }.get((method, path))
         if act is None:
             return Reply({"error": f"no such endpoint: {method} {path}"}, 404)
@@ -118,6 +120,17 @@ class Admin:
     def _faults(self, query: dict[str, str], document: Any) -> Any:
         """How often each fault was really applied, by kind; what is still scripted."""
         return {"applied": dict(self._plan.applied), "rules": len(self._plan.rules), "rate": self._plan.rate, "rates": self._plan.rates}
+
+    def _markets(self, query: dict[str, str], document: Any) -> Any:
+        """`{"venue", "info": [...], "price"?}`: list the venue's own records (verbatim in its exchange information) instead of ours; coins
+        that the path does not know start at `price` (1)."""
+        venue, world = str(document["venue"]), self._world
+        listed = {market.id: market for market in (market_from(venue, raw) for raw in document["info"])}
+        for market in listed.values():
+            world.prices.add(market.coin, Decimal(str(document.get("price", "1"))))
+        world.markets[venue].clear()
+        world.markets[venue].update(listed)
+        return {"venue": venue, "markets": len(listed)}
 
     def _clock(self, query: dict[str, str], document: Any) -> Any:
         """`{"offset_ms": n}`: shift the exchange's clock."""

@@ -30,7 +30,7 @@ def spot_info(world: World, call: Call) -> dict[str, Any]:
             _limit("RAW_REQUESTS", "MINUTE", 5, 61000),
         ],
         "exchangeFilters": [],
-        "symbols": [_spot_symbol(market) for market in asked(world, call)],
+        "symbols": [market.raw or _spot_symbol(market) for market in asked(world, call)],
         "sors": [],
     }
 
@@ -48,7 +48,7 @@ def usdm_info(world: World, call: Call) -> dict[str, Any]:
         ],
         "exchangeFilters": [],
         "assets": [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-10000"}],
-        "symbols": [_usdm_symbol(market) for market in world.markets["binanceusdm"].values()],
+        "symbols": [market.raw or _usdm_symbol(market) for market in world.markets["binanceusdm"].values()],
     }
 
 

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from engine.exchanges.simulator.binance_common import candles, depth_levels, market_of
 from engine.exchanges.simulator.binance_info import asked, empty_info, spot_info, usdm_info
-from engine.exchanges.simulator.markets import REFERENCE
 from engine.exchanges.simulator.model import Market, fixed8, plain
 from engine.exchanges.simulator.wire import Call
 from engine.exchanges.simulator.world import DAY_MS, Route, World
@@ -65,7 +64,7 @@ def _book_ticker(world: World, m: Market) -> dict[str, Any]:
 
 
 def _day(world: World, m: Market) -> dict[str, Any]:
-    last, opened = world.prices.mid(m), (REFERENCE[m.coin] * m.price_factor).quantize(m.tick)
+    last, opened = world.prices.mid(m), world.prices.opened(m)
     now, volume = world.clock.now_ms(), (Decimal(50_000_000) / last).quantize(m.step)
     numbers = {
         "priceChange": last - opened,

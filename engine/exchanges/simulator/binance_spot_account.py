@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from engine.exchanges.simulator import binance_market, binance_spot
-from engine.exchanges.simulator.binance_common import chosen_fills
+from engine.exchanges.simulator.binance_common import chosen_fills, market_of
 from engine.exchanges.simulator.model import fixed8
 from engine.exchanges.simulator.wire import Call
 from engine.exchanges.simulator.world import Route, World
@@ -57,11 +57,32 @@ def my_trades(world: World, call: Call) -> list[dict[str, Any]]:
     ]
 
 
+def commission(world: World, call: Call) -> dict[str, Any]:
+    """GET account/commission of a symbol."""
+    standard = {"maker": "0.00100000", "taker": "0.00100000", "buyer": "0.00000000", "seller": "0.00000000"}
+    none = dict.fromkeys(standard, "0.00000000")
+    discount = {"enabledForAccount": False, "enabledForSymbol": False, "discountAsset": "BNB", "discount": "0.75000000"}
+    rates = {"standardCommission": standard, "specialCommission": none, "taxCommission": none, "discount": discount}
+    return {"symbol": market_of(world, call).id} | rates
+
+
+def order_limits(world: World, call: Call) -> list[dict[str, Any]]:
+    """GET rateLimit/order: unfilled orders against their limits."""
+    unfilled = sum(1 for order in call.owner.open_orders.values() if not order.filled)
+    limits = (("SECOND", 10, 100), ("DAY", 1, 200_000))
+    return [
+        {"rateLimitType": "ORDERS", "interval": interval, "intervalNum": number, "limit": limit, "count": unfilled}
+        for interval, number, limit in limits
+    ]
+
+
 ROUTES: Final = (
     binance_market.SPOT
     | binance_spot.ROUTES
     | {
         ("GET", "/api/v3/myTrades"): Route(my_trades, "signed", 20, "query"),
         ("GET", "/api/v3/account"): Route(account, "signed", 20),
+        ("GET", "/api/v3/account/commission"): Route(commission, "signed", 20),
+        ("GET", "/api/v3/rateLimit/order"): Route(order_limits, "signed", 40),
     }
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from decimal import Decimal
 from typing import Any, Final
 
@@ -218,6 +219,23 @@ def commission_rate(world: World, call: Call) -> dict[str, Any]:
     return {"symbol": market.id} | rates
 
 
+def account_config(world: World, call: Call) -> dict[str, Any]:
+    """GET accountConfig: flags of the account."""
+    owner = call.owner
+    flags = {"feeTier": 0, "canTrade": owner.can_trade, "canDeposit": True, "canWithdraw": owner.can_withdraw}
+    return flags | {"dualSidePosition": owner.hedge, "updateTime": 0, "multiAssetsMargin": False, "tradeGroupId": -1}
+
+
+def listen_key(world: World, call: Call) -> dict[str, str]:
+    """POST and PUT listenKey: a key for the account's user stream, the same until the account is registered anew."""
+    return {"listenKey": hashlib.sha256(call.owner.secret + call.owner.api_key.encode()).hexdigest()}
+
+
+def close_listen_key(world: World, call: Call) -> dict[str, str]:
+    """DELETE listenKey."""
+    return {}
+
+
 ROUTES: Final = (
     binance_market.USDM
     | binance_usdm.ROUTES
@@ -235,6 +253,10 @@ ROUTES: Final = (
         ("GET", "/fapi/v1/multiAssetsMargin"): Route(multi_assets, "signed", 30),
         ("GET", "/fapi/v1/symbolConfig"): Route(symbol_config, "signed", 5),
         ("GET", "/fapi/v1/leverageBracket"): Route(brackets, "signed", 1),
+        ("GET", "/fapi/v1/accountConfig"): Route(account_config, "signed", 5),
+        ("POST", "/fapi/v1/listenKey"): Route(listen_key, "key", 1),
+        ("PUT", "/fapi/v1/listenKey"): Route(listen_key, "key", 1),
+        ("DELETE", "/fapi/v1/listenKey"): Route(close_listen_key, "key", 1),
         ("GET", "/fapi/v1/commissionRate"): Route(commission_rate, "signed", 20),
     }
 )

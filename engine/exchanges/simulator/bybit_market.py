@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Any, Final
 
 from engine.exchanges.simulator.bybit_common import VENUE_OF, category_of, market_of, optional_market, refuse
-from engine.exchanges.simulator.markets import REFERENCE
 from engine.exchanges.simulator.model import Market, plain
 from engine.exchanges.simulator.wire import Call
 from engine.exchanges.simulator.world import Route, World
@@ -27,7 +26,7 @@ def instruments(world: World, call: Call) -> dict[str, Any]:
     if category in VENUE_OF and call.params.get("status", "Trading") == "Trading":
         market = optional_market(world, call, category)
         chosen = [market] if market else list(world.markets[VENUE_OF[category]].values())
-        rows = [(_spot if m.is_spot else _linear)(m, number) for number, m in enumerate(chosen, 1)]
+        rows = [m.raw or (_spot if m.is_spot else _linear)(m, number) for number, m in enumerate(chosen, 1)]
     tail = {} if category == "spot" else {"nextPageCursor": ""}
     return {"category": category, "list": rows} | tail
 
@@ -98,7 +97,7 @@ def tickers(world: World, call: Call) -> dict[str, Any]:
 
 def _ticker(world: World, m: Market) -> dict[str, Any]:
     book, last = world.prices.book(m), world.prices.mid(m)
-    opened = (REFERENCE[m.coin] * m.price_factor).quantize(m.tick)
+    opened = world.prices.opened(m)
     volume = (Decimal(50_000_000) / last).quantize(m.step)
     numbers = {
         "bid1Price": book.bids[0][0],

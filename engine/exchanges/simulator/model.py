@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 ZERO: Final = Decimal(0)
 OPEN_STATUSES: Final = frozenset({"NEW", "PARTIALLY_FILLED", "UNTRIGGERED", "PENDING"})
@@ -21,7 +21,8 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Market:
-    """One market of one venue. `coin` is the whale's market whose price drives it, times `price_factor`."""
+    """One market of one venue. `coin` is the whale's market whose price drives it, times `price_factor`; `raw` is the venue's own record
+    when the market was listed from one."""
 
     venue: str
     id: str
@@ -38,6 +39,7 @@ class Market:
     max_price: Decimal
     min_notional: Decimal
     max_leverage: int
+    raw: dict[str, Any] | None = None
 
     @property
     def is_spot(self) -> bool:

@@ -43,7 +43,7 @@ class PricePath:
     """Prices by coin. `set` drives a coin for good; `walk` moves the ones that nobody drives."""
 
     def __init__(self, start: dict[str, Decimal], seed: int, shape: BookShape) -> None:
-        self._prices = dict(start)
+        self._start, self._prices = dict(start), dict(start)
         self._versions = dict.fromkeys(start, 1)
         self._driven: set[str] = set()
         self._seed, self._shape = seed, shape
@@ -66,9 +66,15 @@ class PricePath:
             self._versions[coin] += 1
         return moved
 
-    def price(self, coin: str) -> Decimal:
-        """The path's price of a coin."""
-        return self._prices[coin]
+    def opened(self, market: Market) -> Decimal:
+        """The market's price when the path began, on its tick."""
+        return max(_on(self._start[market.coin] * market.price_factor, market.tick, ROUND_FLOOR), market.tick)
+
+    def add(self, coin: str, price: Decimal) -> None:
+        """Let the path know one more coin."""
+        if coin not in self._prices:
+            self._start[coin] = self._prices[coin] = price
+            self._versions[coin] = 1
 
     def mid(self, market: Market) -> Decimal:
         """The market's middle, on its tick; positions are marked to it."""
