@@ -115,7 +115,19 @@ time.sleep(600)
     child = int(children.tail(log))
     assert Path(f"/proc/{child}").exists()
     children.kill(process)
-    wait_until_sync(lambda: not Path(f"/proc/{child}").exists() or " Z " in Path(f"/proc/{child}/stat").read_text())
+    try:
+        wait_until_sync(lambda: is_gone(child), 10.0)
+    finally:
+        if not is_gone(child):
+            os.kill(child, signal.SIGKILL)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether the process has ended; one that nobody has waited for yet has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 def test_a_program_whose_parent_is_gone_does_not_start(tmp_path: Path) -> None:
