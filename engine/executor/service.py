@@ -11,8 +11,8 @@ import logging
 import signal
 import time
 from collections import Counter
-from collections.abc import Coroutine
-from typing import Any, Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, NoReturn
 
 import psycopg
 from aiokafka import AIOKafkaProducer
@@ -49,7 +49,7 @@ SWEEP_CHUNK: Final = 500
 class Executor:
     """All parts of the process, wired together; call inside a running loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, die: Callable[[BaseException], NoReturn] = die) -> None:
         self.settings = settings
         self.net = open_net(settings)
         self.exchanges = open_venues(self.net)
