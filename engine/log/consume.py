@@ -33,7 +33,9 @@ async def open_consumer(settings: Settings, **options: Any) -> AsyncIterator[AIO
         "enable_auto_commit": False,
         "auto_offset_reset": "earliest",
         "max_partition_fetch_bytes": FETCH_BYTES,
-        "fetch_max_wait_ms": 100,
+        # The broker answers one request of a connection at a time: a fetch that waits at the end holds up every other question.
+        "fetch_max_wait_ms": 25,
+        "retry_backoff_ms": 20,
     }
     consumer = AIOKafkaConsumer(**(defaults | options))  # type: ignore[no-untyped-call]
     try:
@@ -65,6 +67,8 @@ async def read_range(
     consumer: AIOKafkaConsumer, topic: str, partition: int, start: int, stop: int, *, gaps: bool = False
 ) -> AsyncIterator[list[ConsumerRecord[bytes | None, bytes | None]]]:
     """Batches of the records from `start` up to but not including `stop`, all of them. `gaps`: the topic is compacted."""
+    if start >= stop:
+        return
     tp = TopicPartition(topic, partition)
     consumer.assign([tp])  # type: ignore[no-untyped-call]
     consumer.seek(tp, start)  # type: ignore[no-untyped-call]
