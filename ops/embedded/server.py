@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,8 @@ from ops import children
 DISK_FULL: Final = ("No space left on device", "File too large", "Disk quota exceeded")
 MINIMUM_FREE_BYTES: Final = 256 * 1024 * 1024
 STOP_S: Final = 20.0
+STALE_S: Final = 60.0
+"""A folder that was made just now may not be locked yet."""
 
 
 class EmbeddedServer(ABC):
@@ -132,6 +135,7 @@ class EmbeddedServer(ABC):
     def _take_folder(self) -> None:
         """The folder, for us alone, on a disk with room."""
         if self._folder is None:
+            sweep(self.name)
             self._folder = Path(tempfile.mkdtemp(prefix=f"remora-{self.name.lower()}-"))
             atexit.register(self.stop)
         self.data.mkdir(parents=True, exist_ok=True)
@@ -172,3 +176,17 @@ class EmbeddedServer(ABC):
             return ConfigInvalid(f"The data folder {self.folder} was made by another version of {self.name}.")
         what = f"did not answer within {self._start_timeout_s:.0f} s" if code is None else f"ended with exit code {code} while starting"
         return DependencyUnreachable(f"{self.name} {what}; the end of its log:\n{children.tail(self.log_file, 6, self._log_start)}")
+
+
+def sweep(name: str) -> None:
+    """Remove the temporary folders of runs that were killed: nobody holds their lock any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"remora-{name.lower()}-*"):
+        lock = folder / "in-use"
+        try:
+            if time.time() - lock.stat().st_mtime < STALE_S:
+                continue
+            with lock.open("r+") as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from engine.errors import ConfigInvalid, DependencyUnreachable
 from ops.embedded.postgres import EmbeddedPostgres
+from ops.embedded.server import sweep
 from tests.integration.ops.test_embedded_kafka import file_size_limit
 
 
@@ -106,3 +108,17 @@ def test_disk_without_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     monkeypatch.setattr("ops.embedded.server.shutil.disk_usage", lambda _: usage)
     with pytest.raises(DependencyUnreachable, match="Postgres cannot start: the disk under"):
         EmbeddedPostgres(tmp_path).start()
+
+
+def test_folders_of_killed_runs_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    old, fresh = tmp_path / "remora-postgres-old", tmp_path / "remora-postgres-fresh"
+    for folder in (old, fresh):
+        folder.mkdir()
+        (folder / "in-use").touch()
+    os.utime(old / "in-use", (0, 0))
+    with EmbeddedPostgres(fsync=False) as server:
+        os.utime(server.folder / "in-use", (0, 0))
+        sweep("Postgres")
+        assert server.folder.exists()
+    assert [old.exists(), fresh.exists()] == [False, True]
