@@ -84,7 +84,7 @@ def check_position_side(account: Account, ask: NewOrder) -> None:
 
 def check_reduce_only(account: Account, ask: NewOrder) -> None:
     """A reduce-only order needs a position on the other side."""
-    if ask.reduce_only and not closes(account.position(ask.market, ask.position_side), ask.side):
+    if ask.reduce_only and not ask.market.is_spot and not closes(account.position(ask.market, ask.position_side), ask.side):
         raise Refused("reduce_only")
 
 

@@ -36,8 +36,8 @@ class Engine:
             raise Refused("not_permitted")
         if not ask.market.is_spot:
             margin.check_position_side(account, ask)
-            margin.check_reduce_only(account, ask)
         if not ask.trigger_price:
+            margin.check_reduce_only(account, ask)
             margin.check_funds(account, ask, self.prices)
         if ask.post_only and account.exchange != "bybit" and self._crosses(ask):
             raise Refused("post_only")
@@ -136,8 +136,7 @@ class Engine:
 
     def _recheck(self, order: Order) -> None:
         ask = order.ask
-        if not ask.market.is_spot:
-            margin.check_reduce_only(order.account, ask)
+        margin.check_reduce_only(order.account, ask)
         margin.check_funds(order.account, ask, self.prices)
         if ask.post_only and self._crosses(ask):
             raise Refused("post_only")
