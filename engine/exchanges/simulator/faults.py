@@ -6,7 +6,7 @@ order id, how often it came), so a run with the same orders meets the same fault
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -119,7 +119,8 @@ class FaultPlan:
     def _draw(self, call: Call, kind: str) -> Fault | None:
         name = client_id(call) or call.path
         self.seen[name] += 1
-        dice = zlib.crc32(f"{self.seed}:{call.exchange}:{name}:{self.seen[name]}".encode()) / 2**32
+        digest = hashlib.blake2b(f"{self.seed}:{call.exchange}:{name}:{self.seen[name]}".encode(), digest_size=6).digest()
+        dice = int.from_bytes(digest) / 2**48
         choices = self._choices(call.exchange, kind)
         for choice, probability in choices:
             if dice < probability:
