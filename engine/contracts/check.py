@@ -19,6 +19,8 @@ from engine.topology import MAX_SIGNAL_BYTES, shard_of
 
 TOO_OLD: Final = timedelta(hours=24)
 TOO_EARLY: Final = timedelta(hours=24)
+MAX_CONTROL_BYTES: Final = 500_000
+"""A release names up to 5,000 signals."""
 
 FollowerCommandModel = ConfigureFollower | FollowWhale | UnfollowWhale | ClosePosition
 ControlModel = SetSwitch | Flatten | SetGate | ReleaseSignals | ResyncWhale | SetLogicVersion
@@ -37,7 +39,7 @@ class RawRecord:
 
 def read_signal(record: RawRecord) -> WhaleSignal:
     """A record of `whale.signals.v1`. Errors: ContractViolation."""
-    _check_size(record)
+    _check_size(record, MAX_SIGNAL_BYTES)
     event = read_event(record.key, record.value, record.headers)
     if event.type != SIGNAL_TYPE:
         raise ContractViolation("type", event.type, f"{SIGNAL_TYPE} (the only version there is)")
@@ -69,17 +71,17 @@ def read_control(record: RawRecord) -> ControlModel:
 
 
 def _parsed(adapter: TypeAdapter[T], record: RawRecord) -> T:
-    _check_size(record)
+    _check_size(record, MAX_CONTROL_BYTES)
     value = record.value
     if not value:
         raise ContractViolation("value", "(empty)", "a record with a value: tombstones mean nothing on this topic")
     return _validated(lambda: adapter.validate_json(value))
 
 
-def _check_size(record: RawRecord) -> None:
+def _check_size(record: RawRecord, most: int) -> None:
     size = len(record.value or b"")
-    if size > MAX_SIGNAL_BYTES:
-        raise ContractViolation("value", f"{size} bytes", f"at most {MAX_SIGNAL_BYTES} bytes")
+    if size > most:
+        raise ContractViolation("value", f"{size} bytes", f"at most {most} bytes")
 
 
 def _check_identity(key: bytes | None, name: str, owner: str) -> None:

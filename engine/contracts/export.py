@@ -85,7 +85,7 @@ def asyncapi() -> dict[str, Any]:
             "version": "1",
             "description": "What Remora reads and answers on Kafka. Signals are CloudEvents 1.0: binary mode, or structured mode with "
             "content-type application/cloudevents+json. Amounts are strings. Producers keep to the schemas, which are closed; Remora "
-            f"ignores unknown fields. Partitions of {FOLLOWER_COMMANDS.name} are murmur2(follower_id) modulo their number, sent explicitly.",
+            f"ignores unknown fields. Partitions of {FOLLOWER_COMMANDS.name} are murmur2(follower_id) modulo their number.",
         },
         "channels": {
             "signals": _channel(SIGNALS, "signal", "Detectors publish here; all records of one whale share one key."),
