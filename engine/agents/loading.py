@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer
 
 from engine.config import Settings
-from engine.domain.shard import ShardState, evolve, fold_marker, new_state, restore_state
+from engine.domain.shard import evolve, fold_marker, new_state, restore_state
+from engine.domain.state import ShardState
 from engine.errors import LogCorrupt
 from engine.log.codec import ROUND_KEY, decode_event, decode_marker
 from engine.log.consume import bounds, open_consumer, read_range

@@ -20,11 +20,12 @@ from engine.agents.loading import Loaded, load_shard
 from engine.config import Settings
 from engine.domain.events import RoundCommitted
 from engine.domain.messages import TradeCommand
-from engine.domain.shard import ShardState, decide, dump_state, fold_marker
+from engine.domain.shard import decide, dump_state, fold_marker
+from engine.domain.state import ShardState
 from engine.errors import LogCorrupt
 from engine.fate import die
 from engine.log.codec import decode_inbox, encode_event
-from engine.log.consume import bounds, open_consumer
+from engine.log.consume import end_of, open_consumer
 from engine.log.reader import Position, chain
 from engine.log.snapshots import write_snapshot
 from engine.log.writer import Keyed, ShardWriter
@@ -115,7 +116,7 @@ class Shard:
         """Whether nobody has written to the shard's log since we did: our state is then what the log says."""
         await self._idle.wait()
         async with open_consumer(self.settings) as consumer:
-            _, end = await bounds(consumer, self.settings.topic(EVENTS), self.shard)
+            end = await end_of(consumer, self.settings.topic(EVENTS), self.shard)
         return end == self.writer.next_offset
 
     async def close(self) -> None:

@@ -55,12 +55,17 @@ async def stop_consumer(consumer: Any) -> None:
     await stopping
 
 
+async def end_of(consumer: AIOKafkaConsumer, topic: str, partition: int) -> int:
+    """The offset after the last record of a partition."""
+    tp = TopicPartition(topic, partition)
+    return int((await consumer.end_offsets([tp]))[tp])  # type: ignore[no-untyped-call]
+
+
 async def bounds(consumer: AIOKafkaConsumer, topic: str, partition: int) -> tuple[int, int]:
     """First offset and the offset after the last record of a partition."""
     tp = TopicPartition(topic, partition)
     first = await consumer.beginning_offsets([tp])  # type: ignore[no-untyped-call]
-    last = await consumer.end_offsets([tp])  # type: ignore[no-untyped-call]
-    return int(first[tp]), int(last[tp])
+    return int(first[tp]), await end_of(consumer, topic, partition)
 
 
 async def read_range(
@@ -70,8 +75,11 @@ async def read_range(
     if start >= stop:
         return
     tp = TopicPartition(topic, partition)
-    consumer.assign([tp])  # type: ignore[no-untyped-call]
-    consumer.seek(tp, start)  # type: ignore[no-untyped-call]
+    if consumer.assignment() != {tp}:  # type: ignore[no-untyped-call]
+        consumer.assign([tp])  # type: ignore[no-untyped-call]
+        consumer.seek(tp, start)  # type: ignore[no-untyped-call]
+    elif await consumer.position(tp) != start:  # type: ignore[no-untyped-call]
+        consumer.seek(tp, start)  # type: ignore[no-untyped-call]
     position, progress = start, time.monotonic()
     while position < stop:
         records = (await consumer.getmany(tp, timeout_ms=1000, max_records=BATCH)).get(tp, [])
