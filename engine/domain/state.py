@@ -21,9 +21,10 @@ DAY_MS = 86_400_000
 REMEMBER_MS = 2 * DAY_MS
 """How long a signal or request is remembered as seen (48 h)."""
 T = TypeVar("T")
+_encoder = msgspec.msgpack.Encoder()
 
 
-class _Part(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False, eq=False):
+class _Part(msgspec.Struct, kw_only=True, array_like=True, gc=False, eq=False):
     pass
 
 
@@ -179,7 +180,7 @@ class ShardState(_Part, kw_only=True):
     seen: dict[str, int] = {}
     requests: dict[str, int] = {}
     index: dict[str, list[FollowerState]] = {}
-    pool: dict[Any, Any] = {}
+    pool: dict[bytes, Any] = {}
     deciding: HeldSignal | None = None
 
     @property
@@ -194,8 +195,8 @@ def new_state(shard: int, shards: int) -> ShardState:
 
 
 def intern(state: ShardState, value: T) -> T:
-    """The one object of the shard that equals `value`."""
-    shared: T = state.pool.setdefault(value, value)
+    """The one object of the shard that is written like `value` (1 and 1.0 are two: what is decided from them is written differently)."""
+    shared: T = state.pool.setdefault(_encoder.encode(value), value)
     return shared
 
 
