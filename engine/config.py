@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     marks_interval_s: float = Field(60.0, gt=0)
     orders_in_flight: int = Field(64, ge=1)
     venue_limits: bool = True
+    ip_pause_s: float = Field(600.0, gt=0)
+    """Pause after a venue refused our whole IP without saying for how long (Bybit's 403: ten minutes)."""
     absent_quiet_s: float = 60.0
     """How long every source of a venue must agree that an order does not exist before that counts."""
     engine_time_s: float = 10.0

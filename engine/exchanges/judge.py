@@ -74,7 +74,6 @@ BYBIT: Final[dict[int, Hint]] = (
     | _codes(Hint.DUPLICATE, "110072 170141")
 )
 """Codes of Bybit v5 (HTTP 200) that prove the request was refused before it became an order, or that our id exists."""
-BYBIT_IP_PAUSE_S: Final = 600.0
 _BYBIT_10001: Final = (("duplicate", Hint.DUPLICATE), ("reduce-only", Hint.RECONCILE))
 
 
@@ -100,7 +99,7 @@ def _listed(hint: Hint, code: str, reason: str, retry_after_s: float = 0.0, whol
 def _retry_after(reply: Reply, default: float) -> float:
     text = next((value for name, value in reply.headers.items() if name.lower() == "retry-after"), "")
     try:
-        return max(float(text), 0.1)
+        return max(float(text), 0.1) if text else default
     except ValueError:
         return default
 
@@ -144,7 +143,7 @@ def judge_bybit(reply: Reply, client_id: str) -> Judgement:
     body, status = reply.json(), reply.status or 0
     fields: dict[str, Any] = body if isinstance(body, dict) else {}
     if status == 403 and "access too frequent" in reply.body.lower():
-        return _listed(Hint.LIMITED, "403", "access too frequent", _retry_after(reply, BYBIT_IP_PAUSE_S), whole_ip=True)
+        return _listed(Hint.LIMITED, "403", "access too frequent", _retry_after(reply, 0.0), whole_ip=True)
     if status == 429:
         return _listed(Hint.LIMITED, "429", "too many requests", _retry_after(reply, 5.0), whole_ip=True)
     code, text = fields.get("retCode"), str(fields.get("retMsg", ""))

@@ -50,7 +50,7 @@ class Hint(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Verdict on one reply, the raw code it rests on, and the venue's words (cut)."""
+    """Verdict on one reply, the raw code it rests on, and the venue's words (cut). `retry_after_s` 0: the venue did not say."""
 
     verdict: Verdict
     hint: Hint = Hint.NONE

@@ -43,6 +43,8 @@ class Job:
     fence: int = 0
     unresolved: bool = False
     """An attempt has no outcome: reconcile before anything else."""
+    duplicate: bool = False
+    """The venue said that an order with our id exists."""
     cancelled: bool = False
     running: bool = False
     acknowledged_at: int | None = None

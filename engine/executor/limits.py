@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from engine.domain.values import Venue
+from engine.exchanges.port import Judgement
 from engine.executor.jobs import Account
 
 READ_SHARE: Final = 0.5
@@ -74,8 +75,8 @@ _SHARED_IP: Final[dict[Venue, Venue]] = {"bybitlinear": "bybit"}
 class Limits:
     """All budgets of this process. With `enforced` False only the venues' own pauses count."""
 
-    def __init__(self, enforced: bool, clock: Callable[[], float]) -> None:
-        self._enforced, self._clock = enforced, clock
+    def __init__(self, enforced: bool, clock: Callable[[], float], unsaid_pause_s: float) -> None:
+        self._enforced, self._clock, self._unsaid_pause_s = enforced, clock, unsaid_pause_s
         self._ip: dict[Venue, Bucket] = {venue: Bucket(rates.ip) for venue, rates in RATES.items()}
         self._keys: OrderedDict[Account, tuple[list[Bucket], list[Bucket]]] = OrderedDict()
         self._paused_ip: dict[Venue, float] = {}
@@ -132,13 +133,15 @@ class Limits:
             bucket.take(1)
         return 0.0
 
-    def pause(self, account: Account, venue: Venue, seconds: float, whole_ip: bool) -> None:
-        """Obey a venue's `Retry-After`."""
+    def pause(self, account: Account, verdict: Judgement) -> float:
+        """Obey a venue's `Retry-After` (or what its documentation demands); gives the seconds."""
+        seconds, venue = verdict.retry_after_s or self._unsaid_pause_s, account[1]
         until = self._clock() + seconds
-        if whole_ip:
+        if verdict.whole_ip:
             shared = _SHARED_IP.get(venue, venue)
             self._paused_ip[shared] = max(until, self._paused_ip.get(shared, 0.0))
         else:
             self._paused_key[account] = max(until, self._paused_key.get(account, 0.0))
             if len(self._paused_key) > KEYS_REMEMBERED:
                 self._paused_key = {key: at for key, at in self._paused_key.items() if at > self._clock()}
+        return seconds

@@ -194,6 +194,7 @@ class Placement:
                 return await self._rejected(job, verdict)
             case Verdict.UNKNOWN:
                 job.unresolved = True
+                job.duplicate = verdict.hint is Hint.DUPLICATE
                 await job.shard.journal.append(self._unknown(job, verdict), job.order.follower_id)
                 return Unresolved()
 
@@ -223,8 +224,7 @@ class Placement:
     async def _rejected(self, job: Job, verdict: Judgement) -> Step:
         desk, order = self._desk, job.order
         if verdict.hint is Hint.LIMITED:
-            desk.limits.pause(job.account, order.venue, verdict.retry_after_s, verdict.whole_ip)
-            return Again(min(verdict.retry_after_s, 1.0))
+            return Again(min(desk.limits.pause(job.account, verdict), 1.0))
         if verdict.hint is Hint.CLOCK:
             return await self._clock_wrong(job)
         if not job.is_exit or verdict.hint is Hint.FINAL:
@@ -264,5 +264,5 @@ class Placement:
             await job.shard.settle(job, end(self._desk, job, "rejected", f"leverage: {verdict.reason}", verdict.code))
             return Done()
         if verdict.hint is Hint.LIMITED:
-            self._desk.limits.pause(job.account, job.order.venue, verdict.retry_after_s, verdict.whole_ip)
+            self._desk.limits.pause(job.account, verdict)
         return self._back_off(job)

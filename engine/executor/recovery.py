@@ -14,7 +14,7 @@ from typing import Final
 from engine.domain.values import SPOT_VENUES
 from engine.exchanges.port import CallFailed, Credential, Hint, OrderState
 from engine.executor.jobs import Again, Done, Job, Step, Unresolved
-from engine.executor.placement import CLOCK_MARGIN_MS, Desk, miss, settle_state
+from engine.executor.placement import CLOCK_MARGIN_MS, Desk, end, miss, settle_state
 
 log = logging.getLogger(__name__)
 QUERIES_AT_ONCE: Final = 16
@@ -94,7 +94,7 @@ class Recovery:
     async def _asked_in_vain(self, job: Job, error: CallFailed) -> None:
         verdict = error.judgement
         if verdict.hint is Hint.LIMITED:
-            self._desk.limits.pause(job.account, job.order.venue, verdict.retry_after_s, verdict.whole_ip)
+            self._desk.limits.pause(job.account, verdict)
         if verdict.hint is Hint.CLOCK:
             try:
                 await self._desk.exchanges[job.order.venue].sync_clock()
@@ -108,6 +108,10 @@ class Recovery:
     async def _absent(self, job: Job) -> Step:
         """No source knows it and nothing can still arrive."""
         desk, order = self._desk, job.order
+        if job.duplicate:
+            # It exists, so it ended, and without a trade: trades stay findable for years.
+            await job.shard.settle(job, end(desk, job, "unfilled", "unfindable"))
+            return Done()
         if order.kind == "open" and not desk.exchanges[order.venue].resend_safe:
             return await miss(desk, job, "absent")
         if reason := desk.refusal(job):

@@ -134,7 +134,7 @@ class AccountReports:
     def _failed(self, account: Account, error: CallFailed) -> None:
         log.info("account of %s on %s not read: %s", *account, error)
         if error.judgement.hint is Hint.LIMITED:
-            self._limits.pause(account, account[1], error.judgement.retry_after_s, error.judgement.whole_ip)
+            self._limits.pause(account, error.judgement)
         slow = error.judgement.hint is Hint.KEYS
         self._plan(account, time.monotonic() + (max(self._interval_s, RETRY_S) if slow else RETRY_S))
 

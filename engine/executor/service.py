@@ -60,7 +60,10 @@ class Executor:
             max_batch_size=BATCH_BYTES,
             max_request_size=4 * BATCH_BYTES,
         )
-        limits, breakers = Limits(settings.venue_limits, time.monotonic), {venue: Breaker(time.monotonic) for venue in VENUES}
+        limits, breakers = (
+            Limits(settings.venue_limits, time.monotonic, settings.ip_pause_s),
+            {venue: Breaker(time.monotonic) for venue in VENUES},
+        )
         running: Counter[Account] = Counter()
         self.switches, self.switches_known, self._sweep_now = Switches(), asyncio.Event(), asyncio.Event()
         self.directory = Directory(settings.database_url.get_secret_value(), load_master_key(settings), self._appeared)

@@ -17,6 +17,7 @@ QUICK = {
     "engine_time_s": 0.2,
     "exchange_timeout_s": 1.5,
     "venue_limits": False,
+    "ip_pause_s": 0.5,
     "master_key": SecretStr(MASTER_KEY),
 }
 

@@ -137,7 +137,11 @@ class Rig:
             found.update(await self.settled())
             return all(order.command_id in found for order in orders)
 
-        await wait_until(all_there, deadline_s, f"end states of {len(orders)} orders")
+        try:
+            await wait_until(all_there, deadline_s)
+        except AssertionError:
+            missing = [order for order in orders if order.command_id not in found]
+            raise AssertionError(f"no end state after {deadline_s} s: {missing}") from None
         return [found[order.command_id] for order in orders]
 
     async def ledger(self) -> dict[str, dict[str, Any]]:
