@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,18 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from engine.config import Settings
+from engine.contracts.signal import WhaleSignal
 from engine.domain.events import AnyEvent, RoundCommitted
 from engine.domain.messages import InboxRecord, Tick
 from engine.log.codec import decode_inbox, encode_event
 from engine.log.consume import bounds, open_consumer, read_range
 from engine.log.publish import Publisher, open_publisher
-from engine.log.reader import NO_DIGEST, chain
+from engine.log.reader import NO_DIGEST, Position, chain
 from engine.log.topics import ensure_topics
 from engine.log.writer import ShardWriter, build_producer
 from engine.topology import INBOX, Topic
 from ops.processes import Supervisor
+from ops.seeded import seeded_signals
 from tests.conftest import SettingsFactory
 from tests.support import wait_until
 
@@ -50,31 +53,53 @@ async def publisher(made: Settings) -> AsyncIterator[Publisher]:
 
 
 class Child:
-    """The sequencer as a supervised process."""
+    """A sequencer as a supervised process."""
 
-    def __init__(self, supervisor: Supervisor, settings: Settings) -> None:
-        self._supervisor, self._settings = supervisor, settings
+    def __init__(self, supervisor: Supervisor, settings: Settings, instance: str = "0") -> None:
+        self._supervisor, self._settings, self._instance = supervisor, settings, instance
+        self._name = f"sequencer-{instance}"
+
+    def another(self, instance: str) -> Child:
+        """A second member of the same group."""
+        return Child(self._supervisor, self._settings, instance)
 
     def start(self, **env: str) -> None:
         """Start (again) and wait until it is ready."""
+        self.launch(**env)
+        self._supervisor.wait_ready(self._name)
+
+    def launch(self, **env: str) -> None:
+        """Start without waiting."""
         names = {"KAFKA_BOOTSTRAP_SERVERS": self._settings.kafka, "REMORA_TOPIC_PREFIX": self._settings.topic_prefix}
         names |= {"REMORA_PARTITIONS": str(self._settings.partitions), "REMORA_TICK_MS": str(self._settings.tick_ms)}
-        names |= {"REMORA_DATA_DIR": str(self._settings.data_dir), "REMORA_SESSION_TIMEOUT_S": "2"} | env
-        self._supervisor.start("sequencer", program=PROGRAM, env=names)
-        self._supervisor.wait_ready("sequencer")
+        names |= {"REMORA_INSTANCE": self._instance, "REMORA_DATA_DIR": str(self._settings.data_dir), "REMORA_SESSION_TIMEOUT_S": "2"} | env
+        self._supervisor.start(self._name, program=PROGRAM, env=names)
 
     def kill(self) -> None:
         """kill -9; it stays down until `start`."""
-        self._supervisor.kill9("sequencer", restart=False)
+        self._supervisor.kill9(self._name, restart=False)
 
     def stop(self) -> None:
         """SIGTERM."""
-        self._supervisor.stop("sequencer")
+        self._supervisor.stop(self._name)
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        self._supervisor.pause(self._name)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._supervisor.resume(self._name)
+
+    @property
+    def log(self) -> str:
+        """What it printed."""
+        return self._supervisor.log_file(self._name).read_text()
 
     @property
     def exit_codes(self) -> list[int]:
         """How its lives have ended."""
-        return self._supervisor.exit_codes("sequencer")
+        return self._supervisor.exit_codes(self._name)
 
 
 @pytest.fixture
@@ -126,11 +151,18 @@ def positions(records: list[InboxRecord]) -> list[tuple[str, int, int]]:
     return [(record.src.source, record.src.partition, record.src.offset) for record in records if record.src]
 
 
+def fresh(number: int, **changes: Any) -> WhaleSignal:
+    """A valid signal of now."""
+    signal = next(iter(seeded_signals(number, 1)))
+    return signal.model_copy(update={"detected_at": datetime.now(UTC), "signal_id": f"s{number}"} | changes)
+
+
 class FakeShard:
     """Says in a shard's log what the shard has seen, and which events it had."""
 
     def __init__(self, writer: ShardWriter) -> None:
         self._writer, self._digest, self._inbox, self._next_id, self._version = writer, NO_DIGEST, 0, 1, 0
+        self.position = Position()
 
     async def round(self, sources: dict[str, int], make: Callable[[int], list[AnyEvent]] = lambda _: []) -> None:
         """One accepted round; `make` gets the next version of the shard's own originator."""
@@ -150,9 +182,12 @@ class FakeShard:
             commands_total=0,
             now=0,
         )
-        await self._writer.write_round(events, marker)
+        offset = await self._writer.write_round(events, marker)
         self._inbox += 1
         self._next_id += len(events)
+        self.position = Position(
+            next_offset=offset + 1, epoch=marker.epoch, inbox_position=self._inbox, digest=self._digest, next_id=self._next_id
+        )
 
 
 @asynccontextmanager

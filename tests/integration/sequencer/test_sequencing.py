@@ -13,7 +13,6 @@ import msgspec
 import pytest
 
 from engine.config import Settings
-from engine.contracts.signal import WhaleSignal
 from engine.domain.messages import (
     ConfigureFollower,
     EquityReported,
@@ -32,16 +31,10 @@ from engine.log.publish import Publisher
 from engine.topology import CONTROL, DEAD, EXECUTIONS, FOLLOWER_COMMANDS, INBOX, MARKET_REPORTS, REJECTED, SIGNALS, shard_of
 from ops.seeded import seeded_signals
 from tests.conftest import SettingsFactory
-from tests.integration.sequencer.conftest import Child, answers, arrived, inbox, positions, read_all
+from tests.integration.sequencer.conftest import Child, answers, arrived, fresh, inbox, positions, read_all
 from tests.support import wait_until
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "signals"
-
-
-def fresh(number: int, **changes: Any) -> WhaleSignal:
-    """A valid signal of now."""
-    signal = next(iter(seeded_signals(number, 1)))
-    return signal.model_copy(update={"detected_at": datetime.now(UTC), "signal_id": f"s{number}"} | changes)
 
 
 async def test_signals_reach_every_shard_in_source_order(made: Settings, child: Child, publisher: Publisher) -> None:
