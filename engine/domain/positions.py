@@ -151,6 +151,8 @@ def order_ended(state: ShardState, follower: FollowerState, event: OrderEnded) -
     if event.quantity:
         _fill(state, follower, lot, order, event.filled, event.quantity, event.average_price or ZERO, event.fee_quote)
     lot.due = max(ZERO, min(lot.due, lot.free))
+    if order.kind == "exit":
+        refresh_alarm(state, follower)
     drop_ended_lots(state, follower)
 
 
