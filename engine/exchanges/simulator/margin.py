@@ -51,8 +51,9 @@ def position_margin(account: Account, prices: PricePath) -> Decimal:
 
 
 def order_margin(account: Account) -> Decimal:
-    """Initial margin of the resting opening orders on perpetuals."""
-    return sum((order_need(account, o.ask, o.remaining) for o in account.open_orders.values() if not o.market.is_spot), ZERO)
+    """Initial margin of the resting opening orders on perpetuals (not of one that is about to be matched)."""
+    resting = (o for o in account.open_orders.values() if o.status in ("NEW", "PARTIALLY_FILLED") and not o.market.is_spot)
+    return sum((order_need(account, o.ask, o.remaining) for o in resting), ZERO)
 
 
 def order_need(account: Account, ask: NewOrder, quantity: Decimal) -> Decimal:
