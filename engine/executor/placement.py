@@ -222,7 +222,7 @@ class Placement:
         return Again(min(first_s * 2 ** min(job.setbacks - 1, 20), longest_s))
 
     async def _rejected(self, job: Job, verdict: Judgement) -> Step:
-        desk, order = self._desk, job.order
+        desk = self._desk
         if verdict.hint is Hint.LIMITED:
             return Again(min(desk.limits.pause(job.account, verdict), 1.0))
         if verdict.hint is Hint.CLOCK:

@@ -1,7 +1,7 @@
-"""Reports: equity and positions of accounts, market rules and marks, the check of an account's keys.
+"""Reports of accounts: equity and positions, and the check of the keys.
 
-Enters: "this account changed", time. Leaves: records on the account's own partition of `trade.executions.v1`, and (from the owner of
-shard 0) on `market.reports.v1`. Reads yield to orders: they use only a share of each budget.
+Enters: "this account changed", time. Leaves: records on the account's own partition of `trade.executions.v1`. Reports yield to orders:
+they use only a share of each budget, and wait a while when orders wait.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ COALESCE_S: Final = 1.0
 """Least time between two reports of one account."""
 RETRY_S: Final = 2.0
 AT_ONCE: Final = 8
+PATIENCE_S: Final = 10.0
+"""How long a report that is due lets orders go first."""
+YIELD_S: Final = 0.25
 
 
 class AccountReports:
@@ -40,11 +43,13 @@ class AccountReports:
         marks: dict[Venue, dict[str, Decimal]],
         journal_of: Callable[[Account], Journal | None],
         in_flight: Callable[[Account], int],
+        busy: Callable[[], bool],
         interval_s: float,
         now: Callable[[], int],
     ) -> None:
         self._directory, self._exchanges, self._limits, self._marks = directory, exchanges, limits, marks
         self._journal_of, self._in_flight, self._interval_s, self._now = journal_of, in_flight, interval_s, now
+        self._busy = busy
         self._due: dict[Account, float] = {}
         self._heap: list[tuple[float, Account]] = []
         self._last: dict[Account, float] = {}
@@ -96,6 +101,9 @@ class AccountReports:
             while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
                 heapq.heappop(self._heap)
             wait = self._heap[0][0] - time.monotonic() if self._heap else None
+            if wait is not None and self._busy() and wait > -PATIENCE_S:
+                await asyncio.sleep(YIELD_S)
+                continue
             if wait is not None and wait <= 0:
                 account = heapq.heappop(self._heap)[1]
                 del self._due[account]

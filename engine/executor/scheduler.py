@@ -65,6 +65,11 @@ class Scheduler:
             self._enqueue(lane)
         self._dispatch_soon()
 
+    @property
+    def busy(self) -> bool:
+        """Every slot is taken: orders wait."""
+        return self._free <= 0
+
     def jobs(self) -> Iterable[Job]:
         """Every job that has no end state."""
         return (job for lane in list(self._lanes.values()) for job in list(lane.jobs))

@@ -75,6 +75,7 @@ class Executor:
             self.market.marks,
             self._journal_of,
             lambda account: running.get(account, 0),
+            lambda: self.scheduler.busy,
             settings.equity_interval_s,
             now_ms,
         )

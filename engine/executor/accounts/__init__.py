@@ -4,6 +4,7 @@ from engine.executor.accounts.directory import Directory
 from engine.executor.accounts.sealing import MasterKey, load_master_key, new_master_key
 from engine.executor.accounts.vault import (
     add_credential,
+    add_credentials,
     ensure_vault,
     load_credentials,
     remove_credential,
@@ -15,6 +16,7 @@ __all__ = [
     "Directory",
     "MasterKey",
     "add_credential",
+    "add_credentials",
     "ensure_vault",
     "load_credentials",
     "load_master_key",

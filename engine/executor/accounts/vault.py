@@ -36,6 +36,21 @@ def account_mark(venue: str, api_key: SecretStr) -> str:
 
 def add_credential(conn: Connection, master: MasterKey, follower_id: str, venue: Venue, api_key: SecretStr, secret: SecretStr) -> int:
     """Store or replace the keys of an account; gives the key version. Raises `ConfigInvalid` when the account is another follower's."""
+    return add_credentials(conn, master, [(follower_id, venue, api_key, secret)])[0]
+
+
+def add_credentials(conn: Connection, master: MasterKey, accounts: Iterable[tuple[str, Venue, SecretStr, SecretStr]]) -> list[int]:
+    """`add_credential` of many accounts in one transaction: all or none."""
+    try:
+        versions = [_store(conn, master, *account) for account in accounts]
+    except psycopg.errors.UniqueViolation:
+        conn.rollback()
+        raise ConfigInvalid("this venue account already belongs to another follower") from None
+    conn.commit()
+    return versions
+
+
+def _store(conn: Connection, master: MasterKey, follower_id: str, venue: Venue, api_key: SecretStr, secret: SecretStr) -> int:
     if venue not in VENUES:
         raise ConfigInvalid(f"unknown venue {venue!r}")
     row = conn.execute(
@@ -43,18 +58,13 @@ def add_credential(conn: Connection, master: MasterKey, follower_id: str, venue:
     ).fetchone()
     version = row[0] + 1 if row else 1
     stored = seal(master, owner_data(follower_id, venue, version), api_key, secret)
-    try:
-        conn.execute(
-            "INSERT INTO vault.credentials (follower_id, venue, key_version, master_fingerprint, wrapped_key, sealed, account_mark)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (follower_id, venue) DO UPDATE SET key_version = excluded.key_version,"
-            " master_fingerprint = excluded.master_fingerprint, wrapped_key = excluded.wrapped_key, sealed = excluded.sealed,"
-            " account_mark = excluded.account_mark, revision = nextval('vault.revisions'), changed_at = now()",
-            (follower_id, venue, version, master.fingerprint, stored.wrapped_key, stored.sealed, account_mark(venue, api_key)),
-        )
-    except psycopg.errors.UniqueViolation:
-        conn.rollback()
-        raise ConfigInvalid(f"this {venue} account already belongs to another follower") from None
-    conn.commit()
+    conn.execute(
+        "INSERT INTO vault.credentials (follower_id, venue, key_version, master_fingerprint, wrapped_key, sealed, account_mark)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (follower_id, venue) DO UPDATE SET key_version = excluded.key_version,"
+        " master_fingerprint = excluded.master_fingerprint, wrapped_key = excluded.wrapped_key, sealed = excluded.sealed,"
+        " account_mark = excluded.account_mark, revision = nextval('vault.revisions'), changed_at = now()",
+        (follower_id, venue, version, master.fingerprint, stored.wrapped_key, stored.sealed, account_mark(venue, api_key)),
+    )
     return version
 
 
