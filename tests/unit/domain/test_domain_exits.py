@@ -11,23 +11,19 @@ from engine.domain.events import (
     CopyDecided,
     CopySkipped,
     DustRecorded,
-    OpenDropped,
     OrderEnded,
     OrdersRequested,
 )
 from engine.domain.messages import (
     CancelOrder,
-    ClosePosition,
     ConfigureFollower,
-    Flatten,
     FollowWhale,
     PlaceOrder,
-    RulesReported,
     SetSwitch,
     UnfollowWhale,
 )
 from engine.domain.values import FollowerSettings, FollowTerms
-from tests.given import BTC_PERP, ETH, Shard, d, of, only, rules
+from tests.given import BTC_PERP, Shard, d, of, only
 
 SPOT = FollowerSettings(preferred_exchange="binance")
 
@@ -37,10 +33,6 @@ def opened(shard: Shard, side: str = "buy", **terms: Any) -> None:
     shard.follower(**terms)
     shard.signal("open", side)
     shard.settle_all()
-
-
-def configured(**settings: Any) -> ConfigureFollower:
-    return ConfigureFollower(request_id="c", follower_id="f1", settings=FollowerSettings(**settings))
 
 
 def pending(shard: Shard, follower_id: str = "f1") -> list[PlaceOrder]:
@@ -274,173 +266,3 @@ def test_a_lot_at_a_former_exchange_leaves_too(shard: Shard) -> None:
     assert first.orders[0].command_id != second.orders[0].command_id
     shard.settle_all()
     assert shard.lots() == {}
-
-
-# --- flips -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_flip_leaves_now_and_opens_when_the_old_lot_is_gone(shard: Shard) -> None:
-    opened(shard)
-    decided = only(CopyDecided, shard.signal("flip", "sell", 3))
-    (leaving,), (waiting,) = decided.orders, decided.waiting
-    assert (decided.direction, leaving.kind, waiting.kind, waiting.leg) == ("short", "exit", "open", 1)
-    requested = only(OrdersRequested, shard.settle(leaving))
-    assert requested.orders == (waiting,)
-    shard.settle_all()
-    assert (shard.lot().direction, shard.lot().filled) == ("short", d("0.1"))
-
-
-def test_a_flip_opens_only_what_lies_beyond_zero(shard: Shard) -> None:
-    opened(shard, sizing="multiplier", multiplier=d("0.1"))
-    assert only(CopyDecided, shard.signal("flip", "sell", 3)).waiting[0].quantity == d("0.2")
-
-
-def test_a_flip_without_a_lot_opens_at_once(shard: Shard) -> None:
-    shard.follower(start_mode="until_flat")
-    decided = only(CopyDecided, shard.signal("flip", "sell", 3, before=d(1)))
-    assert decided.orders[0].kind == "open" and decided.waiting == ()
-
-
-def test_a_flip_on_spot_only_leaves(shard: Shard) -> None:
-    opened(shard, settings=SPOT)
-    decided = only(CopyDecided, shard.signal("flip", "sell", 3))
-    assert (decided.outcome, decided.open_reason, decided.orders[0].kind) == ("reduced", "short_on_spot", "exit")
-
-
-def test_a_flip_waits_for_an_unsettled_open_too(shard: Shard) -> None:
-    shard.follower()
-    shard.signal("open", "buy")
-    (order,) = pending(shard)
-    assert only(CopyDecided, shard.signal("flip", "sell", 3)).orders == ()
-    (leaving,) = only(OrdersRequested, shard.settle(order)).orders
-    assert leaving.kind == "exit"
-    (opening,) = only(OrdersRequested, shard.settle(leaving)).orders
-    assert (opening.kind, opening.side) == ("open", "sell")
-
-
-def test_a_waiting_open_expires(shard: Shard) -> None:
-    opened(shard)
-    (leaving,) = only(CopyDecided, shard.signal("flip", "sell", 3)).orders
-    assert not of(OpenDropped, shard.tick(59_999))
-    assert only(OpenDropped, shard.tick()).reason == "signal_expired"
-    assert not of(OrdersRequested, shard.settle(leaving))
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (SetSwitch(request_id="c", scope="global", state="halt"), "kill_switch"),
-        (SetSwitch(request_id="c", scope="whale", target="w1", state="close_only"), "close_only"),
-        (UnfollowWhale(request_id="c", follower_id="f1", whale_id="w1"), "auto_copy_disabled"),
-        (
-            ConfigureFollower(request_id="c", follower_id="f1", settings=FollowerSettings(copy_trading_enabled=False)),
-            "copy_trading_disabled",
-        ),
-        (ConfigureFollower(request_id="c", follower_id="f1", settings=FollowerSettings(paused=True)), "paused"),
-    ],
-)
-def test_a_waiting_open_is_held_against_what_counts_then(shard: Shard, change: Any, reason: str) -> None:
-    opened(shard)
-    (leaving,) = only(CopyDecided, shard.signal("flip", "sell", 3)).orders
-    shard.send(change, source="c")
-    assert only(OpenDropped, shard.settle(leaving)).reason == reason
-
-
-def test_a_waiting_open_against_another_whales_lot_is_dropped(shard: Shard) -> None:
-    opened(shard)
-    (leaving,) = only(CopyDecided, shard.signal("flip", "sell", 3)).orders
-    shard.follower(whale_id="w2")
-    assert only(CopiesSkipped, shard.signal("open", "buy", whale_id="w2")).reason == "opposite_position", "the waiting open counts"
-    assert of(OrdersRequested, shard.settle(leaving))
-
-
-def test_a_close_drops_the_open_that_waits(shard: Shard) -> None:
-    opened(shard)
-    (leaving,) = only(CopyDecided, shard.signal("flip", "sell", 3)).orders
-    events = shard.signal("close", "buy", 2)
-    assert only(OpenDropped, events).reason == "whale_closed"
-    assert only(CopyDecided, events).orders == ()
-    assert not of(OrdersRequested, shard.settle(leaving))
-    assert shard.lots() == {}
-
-
-def test_a_flip_back_while_the_first_waits(shard: Shard) -> None:
-    opened(shard)
-    (leaving,) = only(CopyDecided, shard.signal("flip", "sell", 3)).orders
-    events = shard.signal("flip", "buy", 4)
-    assert of(OpenDropped, events)
-    shard.settle(leaving)
-    shard.settle_all()
-    assert all(lot.direction == "long" for lot in shard.lots().values())
-
-
-# --- by hand ---------------------------------------------------------------------------------------------------------
-
-
-def test_close_by_hand(shard: Shard) -> None:
-    opened(shard)
-    shard.signal("open", "buy", symbol=ETH)
-    shard.settle_all()
-    closing = ClosePosition(request_id="c", follower_id="f1", symbol=BTC_PERP)
-    requested = only(OrdersRequested, shard.send(closing))
-    assert (requested.cause, requested.orders[0].cause, requested.orders[0].quantity) == ("c", "c", d("0.1"))
-    assert shard.send(closing) == []
-    assert len(of(OrdersRequested, shard.send(ClosePosition(request_id="d", follower_id="f1", whale_id="w1")))) == 1
-    shard.settle_all()
-    assert shard.lots() == {}
-    assert shard.send(ClosePosition(request_id="e", follower_id="nobody")) == []
-
-
-def test_close_by_hand_drops_opens_that_wait(shard: Shard) -> None:
-    opened(shard)
-    (leaving,) = only(CopyDecided, shard.signal("flip", "sell", 3)).orders
-    events = shard.send(ClosePosition(request_id="c", follower_id="f1"))
-    assert only(OpenDropped, events).reason == "closed_by_hand"
-    assert not of(OrdersRequested, shard.settle(leaving))
-
-
-@pytest.mark.parametrize(
-    ("scope", "target", "closed"),
-    [("global", "", {"f1", "f2"}), ("exchange", "bybitlinear", {"f2"}), ("whale", "w2", set()), ("follower", "f1", {"f1"})],
-)
-def test_flatten(shard: Shard, scope: Any, target: str, closed: set[str]) -> None:
-    shard.follower("f1")
-    shard.follower("f2", settings=FollowerSettings(preferred_exchange="bybitlinear"))
-    shard.signal("open", "buy")
-    shard.settle_all("f1")
-    shard.settle_all("f2")
-    events = shard.send(Flatten(request_id="x", scope=scope, target=target), source="c")
-    assert {event.originator_id for event in of(OrdersRequested, events)} == closed
-
-
-def test_flatten_while_exits_are_halted_goes_when_they_are_not(shard: Shard) -> None:
-    opened(shard)
-    shard.send(SetSwitch(request_id="h", state="halt_exits"), source="c")
-    assert only(OrdersRequested, shard.send(Flatten(request_id="x"), source="c")).orders == ()
-    shard.send(SetSwitch(request_id="r", state="close_only"), source="c")
-    assert only(OrdersRequested, shard.tick()).orders[0].quantity == d("0.1")
-
-
-def test_an_open_that_fills_while_exits_are_halted_leaves_later(shard: Shard) -> None:
-    shard.follower()
-    shard.signal("open", "buy")
-    (order,) = pending(shard)
-    shard.signal("close", "sell")
-    shard.send(SetSwitch(request_id="h", state="halt_exits"), source="c")
-    assert only(OrdersRequested, shard.settle(order)).orders == ()
-    shard.send(SetSwitch(request_id="r", state="running"), source="c")
-    assert only(OrdersRequested, shard.tick()).orders[0].quantity == d("0.1")
-
-
-def test_a_failed_exit_whose_rest_is_too_small_is_carried(shard: Shard) -> None:
-    opened(shard, settings=SPOT)
-    (order,) = only(CopyDecided, shard.signal("reduce", "sell", "0.05")).orders
-    shard.settle(order, "0.004")
-    assert only(OrdersRequested, shard.tick()).orders == ()
-    assert (shard.lot().due, shard.lot().retry_at, shard.state.alarms) == (d("0.001"), 0, {})
-
-
-def test_rules_that_changed_may_make_a_lot_dust(shard: Shard) -> None:
-    opened(shard)
-    shard.send(RulesReported(venue="binanceusdm", rules=(rules("binanceusdm", BTC_PERP, min_quantity=d(1)),), at=shard.now), source="m")
-    assert only(DustRecorded, shard.send(ClosePosition(request_id="c", follower_id="f1"))).quantity == d("0.1")
