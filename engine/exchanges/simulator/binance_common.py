@@ -138,7 +138,8 @@ def check_archived(world: World, order: Order) -> None:
 def plain_orders(world: World, call: Call, *, only_open: bool) -> list[Order]:
     """Visible orders of the account (algo orders apart), filtered by symbol, times, orderId and limit."""
     market = optional_market(world, call)
-    chosen = [o for o in world.seen(call.owner, market) if "algo" not in o.ask.echo and (o.is_open or not only_open)]
+    known = world.open_orders(call.owner, market) if only_open else world.seen(call.owner, market)
+    chosen = [order for order in known if "algo" not in order.ask.echo]
     if only_open:
         return chosen
     start, end = call.integer("startTime", 0), call.integer("endTime", 1 << 62)
@@ -174,13 +175,11 @@ def chosen_fills(world: World, call: Call) -> list[Fill]:
     """The account's fills in the mandatory symbol, by orderId, fromId, times and limit."""
     market, order_id, from_id = market_of(world, call), call.integer("orderId", 0), call.integer("fromId", 0)
     start, end, limit = call.integer("startTime", 0), call.integer("endTime", 1 << 62), call.integer("limit", 500)
+    order = call.owner.orders.get(order_id)
+    known = (order.fills if order is not None else []) if order_id else call.owner.fills
     fills = [
         fill
-        for fill in call.owner.fills
-        if fill.order.market is market
-        and (not order_id or fill.order.id == order_id)
-        and fill.id >= from_id
-        and start <= fill.at_ms <= end
-        and world.visible(fill.order)
+        for fill in known
+        if fill.order.market is market and fill.id >= from_id and start <= fill.at_ms <= end and world.visible(fill.order)
     ]
     return fills[:limit] if from_id or start else fills[-limit:]

@@ -128,8 +128,8 @@ def cancel_all(world: World, call: Call) -> dict[str, Any]:
     stops = call.params.get("orderFilter", "") not in ("", "Order")
     chosen = [
         order
-        for order in world.seen(call.owner, market)
-        if order.is_open and order.market.venue == VENUE_OF[category] and (not stops or order.status == "UNTRIGGERED")
+        for order in world.open_orders(call.owner, market)
+        if order.market.venue == VENUE_OF[category] and (not stops or order.status == "UNTRIGGERED")
     ]
     for order in chosen:
         world.engine.cancel(order)

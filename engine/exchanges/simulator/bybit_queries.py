@@ -115,11 +115,7 @@ def realtime(world: World, call: Call) -> dict[str, Any]:
     market = optional_market(world, call, category)
     if market is None and category == "linear" and not (call.params.get("settleCoin") or call.params.get("baseCoin")):
         raise refuse(10001, "params error: symbol, settleCoin or baseCoin is required")
-    rows = [
-        order
-        for order in world.seen(call.owner, market)
-        if order.is_open and order.market.venue == VENUE_OF[category] and _filtered(call, order)
-    ]
+    rows = [order for order in world.open_orders(call.owner, market) if order.market.venue == VENUE_OF[category] and _filtered(call, order)]
     chosen, cursor = page(call, rows[::-1], 20, 50)
     return _listed(category, chosen, cursor)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
 import orjson
 
@@ -43,13 +43,13 @@ class Call:
     def parse(self) -> None:
         """Fill `params` (and `document`) from the raw query and body."""
         if self.query:
-            self.params = dict(parse_qsl(self.query, keep_blank_values=True))
+            self.params = _fields(self.query)
         if self.body:
             if self.exchange == "bybit":
                 self.document = _object(self.body)
                 self.params |= {key: value if isinstance(value, str) else _text(value) for key, value in self.document.items()}
             else:
-                self.params |= parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True)
+                self.params |= _fields(self.body.decode("utf-8", "replace"))
 
     def number(self, name: str) -> Decimal:
         """A decimal parameter; absent or empty is zero, garbage raises `Malformed`."""
@@ -108,6 +108,12 @@ def decimal(text: str, name: str) -> Decimal:
     if not value.is_finite():
         raise Malformed(name)
     return value
+
+
+def _fields(raw: str) -> dict[str, str]:
+    """A form or query as text; most values need no decoding, which is what makes it quick."""
+    pairs = (word.partition("=") for word in raw.split("&") if word)
+    return {name: unquote_plus(value) if "%" in value or "+" in value else value for name, _, value in pairs}
 
 
 def _text(value: Any) -> str:

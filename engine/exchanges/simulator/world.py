@@ -57,6 +57,11 @@ class World:
         """Queries can see the order already (it is not lagging)."""
         return order.visible_ms <= self.clock.now_ms()
 
+    def open_orders(self, account: Account, market: Market | None = None) -> list[Order]:
+        """The account's visible open orders, oldest first."""
+        now = self.clock.now_ms()
+        return [o for o in account.open_orders.values() if (market is None or o.market is market) and o.visible_ms <= now]
+
     def seen(self, account: Account, market: Market | None = None) -> list[Order]:
         """The account's visible orders, oldest first."""
         now = self.clock.now_ms()
