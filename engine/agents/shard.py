@@ -12,6 +12,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
@@ -78,11 +79,11 @@ class Shard:
         self.next_inbox = self.position.inbox_position
         self._queued_through = self._sent_through = self.state.command_seq
         await self.writer.send_commands(self.state.outbox)
-        self._tasks = [asyncio.create_task(self._or_die(self._work())), asyncio.create_task(self._or_die(self._send()))]
+        self._tasks = [asyncio.create_task(self._or_die(self._work)), asyncio.create_task(self._or_die(self._send))]
 
-    async def _or_die(self, work: Awaitable[None]) -> None:
+    async def _or_die(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work
+            await work()
         except Exception as error:
             die(error)
 
@@ -214,7 +215,7 @@ class Shard:
         if due and (self._snapshot_task is None or self._snapshot_task.done()):
             self._snapshot_id = self.position.next_id
             chunks = list(dump_state(self.state))
-            self._snapshot_task = asyncio.create_task(self._or_die(self._snapshot(self.position, chunks)))
+            self._snapshot_task = asyncio.create_task(self._or_die(partial(self._snapshot, self.position, chunks)))
 
     async def _snapshot(self, position: Position, chunks: Iterable[bytes]) -> None:
         slot, self._slot = self._slot, 1 - self._slot
