@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
+from aiokafka import AIOKafkaConsumer
 
 from engine.config import Settings
 from engine.contracts.check import RawRecord, read_control
@@ -25,14 +26,15 @@ from engine.errors import ContractViolation
 from engine.log.codec import decode_event
 from engine.log.consume import bounds, open_consumer, read_range
 from engine.log.publish import Publisher
-from engine.log.reader import Position, RoundReader
+from engine.log.reader import AcceptedRound, Position, RoundReader
 from engine.log.snapshots import newest_snapshot
 from engine.topology import CONTROL, EVENTS
 
 SHARD: Final = 0
 """Every shard sees every signal; this one's queue is looked at."""
 ANSWER: Final = "release@"
-POLL_S: Final = 0.01
+FIRST_POLL_S: Final = 0.005
+LONGEST_POLL_S: Final = 0.25
 
 _FOLDS: Final[dict[type[Any], Callable[[ShardState, Any], None]]] = {
     SignalAdmitted: signal_admitted,
@@ -55,36 +57,34 @@ class QueueView:
         self.control_mark = 0
         """Next control offset that shard 0 has not worked in."""
 
-    async def catch_up(self) -> None:
+    async def catch_up(self, consumer: AIOKafkaConsumer) -> None:
         """Fold what the shard's log holds by now."""
-        async with open_consumer(self._settings) as consumer:
-            if self._reader is None:
-                self._reader = RoundReader(SHARD, await self._restore(consumer))
-            topic = self._settings.topic(EVENTS)
-            _, end = await bounds(consumer, topic, SHARD)
-            async for records in read_range(consumer, topic, SHARD, self._reader.next_offset, end):
-                for accepted in self._reader.feed(records):
-                    for _, key, value, _ in accepted.events:
-                        if key == self._originator:
-                            self._fold(value)
-                    self.control_mark = accepted.marker.sources.get("c/0", 0)
+        if self._reader is None:
+            self._reader = RoundReader(SHARD, await self._restore(consumer))
+        topic = self._settings.topic(EVENTS)
+        _, end = await bounds(consumer, topic, SHARD)
+        async for records in read_range(consumer, topic, SHARD, self._reader.next_offset, end):
+            for accepted in self._reader.feed(records):
+                self._fold_round(accepted)
 
-    async def _restore(self, consumer: Any) -> Position:
+    async def _restore(self, consumer: AIOKafkaConsumer) -> Position:
         snapshot, _ = await newest_snapshot(consumer, self._settings, SHARD)
         if snapshot is None:
             return Position()
-        whole = restore_state(snapshot.chunks)
+        whole = await asyncio.to_thread(restore_state, snapshot.chunks)
         # Followers and positions stay behind: the queue is all that is needed.
         self._state.held, self._state.gate, self._state.events = whole.held, whole.gate, whole.events
         self.control_mark = whole.sources.get("c/0", 0)
         return snapshot.position
 
-    def _fold(self, value: bytes) -> None:
-        event = decode_event(value)
-        fold = _FOLDS.get(type(event))
-        if fold is not None:
-            self._state.events += 1
-            fold(self._state, event)
+    def _fold_round(self, accepted: AcceptedRound) -> None:
+        for _, key, value, _ in accepted.events:
+            if key == self._originator:
+                event = decode_event(value)
+                if (fold := _FOLDS.get(type(event))) is not None:
+                    self._state.events += 1
+                    fold(self._state, event)
+        self.control_mark = accepted.marker.sources.get("c/0", 0)
 
     def next_ids(self, request: ReleaseSignals, promised: set[str]) -> tuple[str, ...]:
         """What a request lets pass, without what other answers have named already."""
@@ -148,10 +148,13 @@ class ReleaseDesk:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._open:
-                await self._view.catch_up()
-                await self._answer_due()
-                await asyncio.sleep(POLL_S)
+            delay = FIRST_POLL_S
+            async with open_consumer(self._settings) as consumer:
+                while self._open:
+                    await self._view.catch_up(consumer)
+                    await self._answer_due()
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 2, LONGEST_POLL_S)
 
     async def _answer_due(self) -> None:
         for offset, request in sorted(self._open.items()):

@@ -52,6 +52,15 @@ async def publisher(made: Settings) -> AsyncIterator[Publisher]:
         yield publisher
 
 
+@pytest.fixture
+async def producer(made: Settings) -> AsyncIterator[AIOKafkaProducer]:
+    """For what the engine writes."""
+    producer = build_producer(made, "test")
+    await producer.start()
+    yield producer
+    await producer.stop()
+
+
 class Child:
     """A sequencer as a supervised process."""
 

@@ -6,11 +6,15 @@ import json
 from decimal import Decimal
 from typing import Any
 
+from aiokafka import AIOKafkaProducer
+
 from engine.config import Settings
 from engine.domain.events import AnyEvent, GateSet, SignalAdmitted, SignalReleased
 from engine.domain.messages import InboxRecord, ReleaseSignals, SourcePosition
+from engine.domain.shard import dump_state, evolve, new_state
 from engine.domain.values import Priority, Signal
 from engine.log.publish import Publisher
+from engine.log.snapshots import write_snapshot
 from engine.topology import CONTROL
 from tests.integration.sequencer.conftest import Child, FakeShard, arrived, fake_shards, positions, read_all
 from tests.support import wait_until
@@ -133,3 +137,19 @@ async def test_what_was_released_is_not_named_again(made: Settings, child: Child
         await arrived(made, 0, 1)
         await shards[0].round({"c/0": 1})
         assert (await controls(made, 2))[1]["signal_ids"] == ["s0"]
+
+
+async def test_the_queue_is_restored_from_a_snapshot(
+    made: Settings, child: Child, publisher: Publisher, producer: AIOKafkaProducer
+) -> None:
+    state = new_state(0, made.partitions)
+    evolve(state, held(7, 1))
+    async with fake_shards(made) as shards:
+        await shards[0].round({"c/0": 0}, lambda version: [held(1, version)])
+        # The snapshot says something else than the log, so that it shows which of them was read.
+        await write_snapshot(producer, made, 0, 0, shards[0].position, dump_state(state))
+        child.start()
+        await publisher.publish_control(ReleaseSignals(request_id="r", max_signals=5))
+        await arrived(made, 0, 1)
+        await shards[0].round({"c/0": 1}, lambda version: [held(2, version)])
+        assert (await controls(made, 2))[1]["signal_ids"] == ["s2", "s7"]

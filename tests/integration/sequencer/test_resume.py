@@ -21,7 +21,6 @@ from engine.errors import LogCorrupt
 from engine.log.consume import open_consumer
 from engine.log.publish import Publisher
 from engine.log.snapshots import write_snapshot
-from engine.log.writer import build_producer
 from engine.topology import EXECUTIONS, INBOX, REJECTED, SIGNALS
 from tests.integration.sequencer.conftest import Child, answers, arrived, fake_shards, fresh, inbox, positions, read_all
 from tests.support import wait_until
@@ -183,9 +182,7 @@ async def test_sequencing_goes_on_while_commands_wait_for_other_shards(made: Set
         assert {source for source, _, _ in positions(records)} == ({"c"} if partition else {"c", "f"} if ends[0] else {"c"})
 
 
-async def test_marks_are_read_from_the_newest_snapshot(made: Settings) -> None:
-    producer = build_producer(made, "test-snapshots")
-    await producer.start()
+async def test_marks_are_read_from_the_newest_snapshot(made: Settings, producer: AIOKafkaProducer) -> None:
     async with fake_shards(made) as shards, open_consumer(made) as consumer:
         await shards[0].round({"s/0": 1})
         await write_snapshot(producer, made, 0, 0, shards[0].position, [b"state"])
@@ -197,7 +194,6 @@ async def test_marks_are_read_from_the_newest_snapshot(made: Settings) -> None:
         assert await shard_marks(consumer, made, 1) == {}
         tps = [TP(made.topic(SIGNALS), 0)]
         assert await _refusal(made, tps) == ""
-    await producer.stop()
     assert await read_all(made, INBOX) == []
 
 
