@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     api_port: int = Field(8080, ge=0, le=65535)
     simulator_host: str = "127.0.0.1"
     simulator_port: int = Field(8090, ge=0, le=65535)
+    simulator_tls_port: int = Field(0, ge=0, le=65535)
+    """TLS listener of the simulator (0: any free port), opened when `simulator_tls_dir` is set; the test CA is written there."""
+    simulator_tls_dir: Path | None = None
 
     def topic(self, topic: Topic) -> str:
         """The topic's name on the broker: prefix plus the name of the map."""

@@ -73,14 +73,14 @@ class Simulator:
         self.url, self.tls_url, self.port, self.tls_port = "", "", 0, 0
         self.ca_file: Path | None = None
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0, tls_folder: Path | None = None) -> None:
-        """Listen on loopback (port 0: any free one); with `tls_folder` also a TLS listener whose CA is written there."""
+    async def start(self, host: str = "127.0.0.1", port: int = 0, tls_folder: Path | None = None, tls_port: int = 0) -> None:
+        """Listen on loopback (port 0: any free one); with `tls_folder` also a TLS listener whose CA is written there as `ca.pem`."""
         self._runner = web.ServerRunner(web.Server(self._handle, request_factory=_request, access_log=None))
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port, backlog=2048).start()
         if tls_folder is not None:
             context, self.ca_file = make_certificates(tls_folder)
-            await web.TCPSite(self._runner, host, 0, ssl_context=context, backlog=2048).start()
+            await web.TCPSite(self._runner, host, tls_port, ssl_context=context, backlog=2048).start()
         ports = [address[1] for address in self._runner.addresses]
         self.port = ports[0]
         self.url = f"http://{host}:{self.port}"
@@ -155,8 +155,9 @@ def _response(reply: Reply) -> web.Response:
 async def run(settings: Settings, *, limits: str = "off", faults: str | None = None, options: Options | None = None) -> None:
     """The CLI's role: serve on `settings.simulator_host:simulator_port` until cancelled, with a price walk and, with `faults`, mischief."""
     simulator = Simulator(options or Options(limits=limits, faults=faults, walk_s=1.0))
-    await simulator.start(settings.simulator_host, settings.simulator_port)
-    announce_ready(settings, "simulator", url=simulator.url, port=simulator.port)
+    tls = settings.simulator_tls_dir
+    await simulator.start(settings.simulator_host, settings.simulator_port, tls, settings.simulator_tls_port)
+    announce_ready(settings, "simulator", url=simulator.url, port=simulator.port, tls_port=simulator.tls_port)
     try:
         await asyncio.Event().wait()
     finally:
