@@ -7,13 +7,13 @@ Reasons that are equal for all followers with the same settings and terms are fo
 from __future__ import annotations
 
 from decimal import Decimal
-from hashlib import blake2b
 
 from msgspec.structs import replace
 
-from engine.domain.case import LAST, Carried, CopyPlan, Opening, Refusal, SignalCase
+from engine.domain.case import Carried, CopyPlan, Opening, Refusal, SignalCase
 from engine.domain.control import CLOSE_ONLY, HALT, strictest
 from engine.domain.events import Cut, Sizing
+from engine.domain.ids import in_rollout
 from engine.domain.limits import (
     NOTHING,
     Exposure,
@@ -65,12 +65,6 @@ REASONS = frozenset(ORDER) | frozenset(EXIT_REASONS) | frozenset(QUEUE_REASONS)
 """Every reason code there is."""
 EQUITY_FRESH_MS = 60_000
 CENT = Decimal("0.01")
-
-
-def in_rollout(follower_id: str, whale_id: str, percent: int) -> bool:
-    """Whether a follow is among the first `percent` of a hundred equal parts of all follows."""
-    digest = blake2b(f"{follower_id}|{whale_id}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") % 100 < percent
 
 
 def _tightest(plan: CopyPlan, name: str) -> Decimal | int | None:
@@ -304,14 +298,3 @@ def decide_open(
     if not isinstance(sized, Sizing):
         return sized
     return Opening(sized, orders_of(case, plan, follower.follower_id, sized, exposure, first_leg))
-
-
-def plan_of(case: SignalCase, plans: dict[tuple[int, int], CopyPlan], follower: FollowerState, follow: Follow) -> CopyPlan:
-    """The plan of a follower's settings and terms, made at the first follower who has them."""
-    key = (id(follower.settings), id(follow.terms))
-    plan = plans.get(key)
-    if plan is None:
-        plan = plans[key] = case.plan(follower.settings, follow.terms)
-        plan.refusal = refuse_by_terms(case, plan)
-        plan.rank = RANK[plan.refusal.reason] if plan.refusal else LAST
-    return plan

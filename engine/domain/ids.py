@@ -13,3 +13,9 @@ def command_id(cause: str, follower_id: str, leg: int = 0) -> str:
 def shard_originator(shard: int) -> str:
     """Originator id of the shard's own events."""
     return f"shard-{shard}"
+
+
+def in_rollout(follower_id: str, whale_id: str, percent: int) -> bool:
+    """Whether a follow is among the first `percent` of a hundred equal parts of all follows."""
+    digest = blake2b(f"{follower_id}|{whale_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % 100 < percent

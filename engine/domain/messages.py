@@ -9,139 +9,74 @@ from decimal import Decimal
 
 import msgspec
 
+from engine.domain.requests import (
+    ClosePosition,
+    ConfigureFollower,
+    ControlRecord,
+    Flatten,
+    FollowerCommand,
+    FollowWhale,
+    Record,
+    ReleaseSignals,
+    ResyncWhale,
+    SetGate,
+    SetLogicVersion,
+    SetSwitch,
+    UnfollowWhale,
+)
 from engine.domain.values import (
-    FollowerSettings,
-    FollowTerms,
     MarketRules,
     Mode,
     OrderKind,
     Priority,
-    Scope,
     SettledStatus,
     Side,
     Signal,
-    SwitchState,
     Venue,
     VenuePosition,
 )
 
-
-class _Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="t", gc=False):
-    pass
-
-
-# --- follower.commands.v1: imperative, one follower each -------------------------------------------------------------
-
-
-class ConfigureFollower(_Record, frozen=True, kw_only=True, tag="ConfigureFollower"):
-    """Create the follower or replace its settings. `request_id` makes a repeat a no-op."""
-
-    request_id: str
-    follower_id: str
-    settings: FollowerSettings
-    actor: str = ""
-
-
-class FollowWhale(_Record, frozen=True, kw_only=True, tag="FollowWhale"):
-    """Begin to follow a whale, or replace the terms of the follow."""
-
-    request_id: str
-    follower_id: str
-    whale_id: str
-    terms: FollowTerms
-    actor: str = ""
-
-
-class UnfollowWhale(_Record, frozen=True, kw_only=True, tag="UnfollowWhale"):
-    """Stop opening copies of a whale; its exits go on until the lots are flat."""
-
-    request_id: str
-    follower_id: str
-    whale_id: str
-    actor: str = ""
-
-
-class ClosePosition(_Record, frozen=True, kw_only=True, tag="ClosePosition"):
-    """Close lots by hand: all of the follower's, or those of a symbol (venue symbol) and / or whale."""
-
-    request_id: str
-    follower_id: str
-    symbol: str | None = None
-    whale_id: str | None = None
-    actor: str = ""
-
-
-FollowerCommand = ConfigureFollower | FollowWhale | UnfollowWhale | ClosePosition
-
-
-# --- engine.control.v1 -----------------------------------------------------------------------------------------------
-
-
-class SetSwitch(_Record, frozen=True, kw_only=True, tag="SetSwitch"):
-    """Set the state of one scope. `target` is the exchange (venue), whale or follower; empty for global."""
-
-    request_id: str
-    scope: Scope = "global"
-    target: str = ""
-    state: SwitchState
-    reason: str = ""
-    actor: str = ""
-
-
-class Flatten(_Record, frozen=True, kw_only=True, tag="Flatten"):
-    """Close every lot within a scope."""
-
-    request_id: str
-    scope: Scope = "global"
-    target: str = ""
-    reason: str = ""
-    actor: str = ""
-
-
-class SetGate(_Record, frozen=True, kw_only=True, tag="SetGate"):
-    """The signal queue's gates: lowest priority that passes, and pause. Exits pass every gate."""
-
-    request_id: str
-    min_priority: Priority = "low"
-    paused: bool = False
-    actor: str = ""
-
-
-class ReleaseSignals(_Record, frozen=True, kw_only=True, tag="ReleaseSignals"):
-    """Let held signals pass. As a request it asks for the next `max_signals` of at least `min_priority`; the sequencer names them once."""
-
-    request_id: str
-    signal_ids: tuple[str, ...] = ()
-    max_signals: int = 0
-    min_priority: Priority = "low"
-    actor: str = ""
-
-
-class ResyncWhale(_Record, frozen=True, kw_only=True, tag="ResyncWhale"):
-    """Declare a whale's position on a symbol known again after missed signals; lifts its close-only state."""
-
-    request_id: str
-    whale_id: str
-    symbol: str
-    position: Decimal
-    actor: str = ""
-
-
-class SetLogicVersion(_Record, frozen=True, kw_only=True, tag="SetLogicVersion"):
-    """From this record on, decisions follow another logic version."""
-
-    request_id: str
-    version: int
-    actor: str = ""
-
-
-ControlRecord = SetSwitch | Flatten | SetGate | ReleaseSignals | ResyncWhale | SetLogicVersion
+__all__ = [
+    "AccountChecked",
+    "CancelOrder",
+    "ClosePosition",
+    "ConfigureFollower",
+    "ControlRecord",
+    "EquityReported",
+    "Execution",
+    "ExecutorClaimed",
+    "Flatten",
+    "FollowWhale",
+    "FollowerCommand",
+    "FundingReported",
+    "InboxBody",
+    "InboxRecord",
+    "MarketReport",
+    "MarksReported",
+    "OrderAttempted",
+    "OrderSettled",
+    "OrderUnknown",
+    "Outcome",
+    "PlaceOrder",
+    "PositionsReported",
+    "ReleaseSignals",
+    "ResyncWhale",
+    "RulesReported",
+    "SetGate",
+    "SetLogicVersion",
+    "SetSwitch",
+    "SignalReceived",
+    "SourcePosition",
+    "Tick",
+    "TradeCommand",
+    "UnfollowWhale",
+]
 
 
 # --- trade.commands.v1 -----------------------------------------------------------------------------------------------
 
 
-class PlaceOrder(_Record, frozen=True, kw_only=True, tag="PlaceOrder"):
+class PlaceOrder(Record, frozen=True, kw_only=True, tag="PlaceOrder"):
     """One order for the executor. `symbol`, quantities and prices are the venue's; `command_id` is also the client order id.
 
     Opens carry `limit_price` (IOC limit) and `expires_at`; exits carry neither and never expire. `leg` counts from 0.
@@ -176,7 +111,7 @@ class PlaceOrder(_Record, frozen=True, kw_only=True, tag="PlaceOrder"):
         return self.kind == "exit"
 
 
-class CancelOrder(_Record, frozen=True, kw_only=True, tag="CancelOrder"):
+class CancelOrder(Record, frozen=True, kw_only=True, tag="CancelOrder"):
     """Do not attempt `command_id` any more, if it was not attempted yet; it then settles as missed (`cancelled`)."""
 
     command_id: str
@@ -194,14 +129,14 @@ class TradeCommand(msgspec.Struct, frozen=True, kw_only=True):
 # --- trade.executions.v1 ---------------------------------------------------------------------------------------------
 
 
-class ExecutorClaimed(_Record, frozen=True, kw_only=True, tag="ExecutorClaimed"):
+class ExecutorClaimed(Record, frozen=True, kw_only=True, tag="ExecutorClaimed"):
     """A new executor owns this partition; the offset of this record is its epoch. Records of other epochs behind it are void."""
 
     owner: str
     at: int
 
 
-class OrderAttempted(_Record, frozen=True, kw_only=True, tag="OrderAttempted"):
+class OrderAttempted(Record, frozen=True, kw_only=True, tag="OrderAttempted"):
     """Durable before the socket write. The request is signed with `sent_at`, so the venue refuses it after `sent_at + recv_window_ms`."""
 
     epoch: int
@@ -212,7 +147,7 @@ class OrderAttempted(_Record, frozen=True, kw_only=True, tag="OrderAttempted"):
     order: PlaceOrder
 
 
-class OrderUnknown(_Record, frozen=True, kw_only=True, tag="OrderUnknown"):
+class OrderUnknown(Record, frozen=True, kw_only=True, tag="OrderUnknown"):
     """The answer to an attempt proves nothing; it is being queried and is not sent again until proved absent."""
 
     epoch: int
@@ -224,7 +159,7 @@ class OrderUnknown(_Record, frozen=True, kw_only=True, tag="OrderUnknown"):
     at: int
 
 
-class OrderSettled(_Record, frozen=True, kw_only=True, tag="OrderSettled"):
+class OrderSettled(Record, frozen=True, kw_only=True, tag="OrderSettled"):
     """The end state of a command. `filled` is in base units before fees; `fee_base` was taken from the base amount, `fee_quote` from quote.
 
     status: filled (all), partial (some), unfilled (accepted, nothing traded), rejected (by the venue), missed (never sent or proved
@@ -249,7 +184,7 @@ class OrderSettled(_Record, frozen=True, kw_only=True, tag="OrderSettled"):
     settled_at: int
 
 
-class EquityReported(_Record, frozen=True, kw_only=True, tag="EquityReported"):
+class EquityReported(Record, frozen=True, kw_only=True, tag="EquityReported"):
     """Account equity in quote: wallet + unrealised, as of `at` (the executor's clock when it asked)."""
 
     epoch: int
@@ -260,7 +195,7 @@ class EquityReported(_Record, frozen=True, kw_only=True, tag="EquityReported"):
     at: int
 
 
-class PositionsReported(_Record, frozen=True, kw_only=True, tag="PositionsReported"):
+class PositionsReported(Record, frozen=True, kw_only=True, tag="PositionsReported"):
     """All of the account's positions (spot: base balances of mapped coins) as of `at`; `in_flight` orders of the account were open then."""
 
     epoch: int
@@ -271,7 +206,7 @@ class PositionsReported(_Record, frozen=True, kw_only=True, tag="PositionsReport
     at: int
 
 
-class FundingReported(_Record, frozen=True, kw_only=True, tag="FundingReported"):
+class FundingReported(Record, frozen=True, kw_only=True, tag="FundingReported"):
     """A funding payment of a perpetual position: `amount` is added to the account (negative: paid)."""
 
     epoch: int
@@ -283,7 +218,7 @@ class FundingReported(_Record, frozen=True, kw_only=True, tag="FundingReported")
     at: int
 
 
-class AccountChecked(_Record, frozen=True, kw_only=True, tag="AccountChecked"):
+class AccountChecked(Record, frozen=True, kw_only=True, tag="AccountChecked"):
     """Result of the check of an account's keys and modes; `reasons` says why `live` is refused."""
 
     epoch: int
@@ -303,7 +238,7 @@ Execution = Outcome | OrderAttempted | OrderUnknown
 # --- market.reports.v1 -----------------------------------------------------------------------------------------------
 
 
-class RulesReported(_Record, frozen=True, kw_only=True, tag="RulesReported"):
+class RulesReported(Record, frozen=True, kw_only=True, tag="RulesReported"):
     """Market rules of a venue, on change."""
 
     venue: Venue
@@ -311,7 +246,7 @@ class RulesReported(_Record, frozen=True, kw_only=True, tag="RulesReported"):
     at: int
 
 
-class MarksReported(_Record, frozen=True, kw_only=True, tag="MarksReported"):
+class MarksReported(Record, frozen=True, kw_only=True, tag="MarksReported"):
     """Newest prices of a venue by venue symbol."""
 
     venue: Venue
@@ -325,13 +260,13 @@ MarketReport = RulesReported | MarksReported
 # --- engine.inbox.v1 -------------------------------------------------------------------------------------------------
 
 
-class SignalReceived(_Record, frozen=True, kw_only=True, tag="SignalReceived"):
+class SignalReceived(Record, frozen=True, kw_only=True, tag="SignalReceived"):
     """A valid signal, copied to every shard."""
 
     signal: Signal
 
 
-class Tick(_Record, frozen=True, kw_only=True, tag="Tick"):
+class Tick(Record, frozen=True, kw_only=True, tag="Tick"):
     """Time passes: the record's append time is all it says."""
 
 
