@@ -12,18 +12,18 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.domain import events
 from engine.errors import LogCorrupt
-from engine.log.codec import decode_event
 from engine.log.reader import AcceptedRound
+from projections import views
 from projections.decisions import Decisions
 from projections.equity import Equity
 from projections.followers import Followers
-from projections.positions import Positions
+from projections.positions import Lots, Positions
 from projections.signals import Signals
 from projections.sql import load
 from projections.staging import Curs
 from projections.trades import Trades
+from projections.views import decode_view
 
 Handler = Callable[[Any, int, int], None]
 STAGES: Final = tuple(name for name in load("merges.sql") if name.startswith("stage_"))
@@ -41,14 +41,14 @@ class Poison:
 
 
 class Batch:
-    """Changes of all tables. `shards` is P, `oldest` the first month that is kept."""
+    """Changes of all tables. `shards` is P, `lots` what the session remembers, `oldest` the first month that is kept."""
 
-    def __init__(self, shards: int, oldest: datetime | None = None) -> None:
+    def __init__(self, shards: int, lots: Lots, oldest: datetime | None = None) -> None:
         self.followers = Followers()
         self.signals = Signals(shards)
         self.decisions = Decisions(oldest)
         self.trades = Trades()
-        self.positions = Positions()
+        self.positions = Positions(lots)
         self.equity = Equity(oldest)
         self.poison: list[Poison] = []
         self.events = 0
@@ -58,22 +58,22 @@ class Batch:
         """Which tables an event concerns. What is not named here concerns none."""
         orders = (self.trades.on_orders, self.signals.on_orders, self.positions.on_fact)
         return {
-            events.FollowerConfigured: (self.followers.on_configured,),
-            events.WhaleFollowed: (self.followers.on_followed,),
-            events.WhaleUnfollowed: (self.followers.on_unfollowed,),
-            events.SignalAdmitted: (self.signals.on_admitted,),
-            events.SignalReleased: (self.signals.on_released,),
-            events.SignalDecided: (self.signals.on_decided,),
-            events.SignalExpired: (self.signals.on_expired,),
-            events.CopyDecided: (self.decisions.on_decided, *orders),
-            events.CopySkipped: (self.decisions.on_skipped,),
-            events.CopiesSkipped: (self.decisions.on_skips,),
-            events.OrdersRequested: orders,
-            events.OrderEnded: (self.trades.on_ended, self.signals.on_ended, self.positions.on_fact),
-            events.EquityRecorded: (self.equity.on_recorded,),
-            events.FundingRecorded: (self.positions.on_fact,),
-            events.DriftDetected: (self.positions.on_fact,),
-            events.DustRecorded: (self.positions.on_fact,),
+            views.FollowerConfigured: (self.followers.on_configured,),
+            views.WhaleFollowed: (self.followers.on_followed,),
+            views.WhaleUnfollowed: (self.followers.on_unfollowed,),
+            views.SignalAdmitted: (self.signals.on_admitted,),
+            views.SignalReleased: (self.signals.on_released,),
+            views.SignalDecided: (self.signals.on_decided,),
+            views.SignalExpired: (self.signals.on_expired,),
+            views.CopyDecided: (self.decisions.on_decided, *orders),
+            views.CopySkipped: (self.decisions.on_skipped,),
+            views.CopiesSkipped: (self.decisions.on_skips,),
+            views.OrdersRequested: orders,
+            views.OrderEnded: (self.trades.on_ended, self.signals.on_ended, self.positions.on_fact),
+            views.EquityRecorded: (self.equity.on_recorded,),
+            views.FundingRecorded: (self.positions.on_fact,),
+            views.DriftDetected: (self.positions.on_fact,),
+            views.DustRecorded: (self.positions.on_fact,),
         }
 
     def add(self, round_: AcceptedRound, skip: frozenset[int] = frozenset()) -> None:
@@ -83,7 +83,7 @@ class Batch:
             if offset in skip:
                 continue
             try:
-                event = decode_event(value)
+                event = decode_view(value)
             except (LogCorrupt, msgspec.DecodeError) as error:
                 self.poison.append(Poison(shard, offset, key, value, str(error)))
                 continue
@@ -109,7 +109,7 @@ class Batch:
 
     def _signal_numbers(self, cursor: Curs) -> dict[str, int]:
         """Numbers of the signals that decisions and trades of this batch refer to; causes that are no signal have none."""
-        keys = self.decisions.signal_keys() | {new.order.cause for new in self.trades.requested.values()}
+        keys = set(self.decisions.lines) | {new.order.cause for new in self.trades.requested.values()}
         if not keys:
             return {}
         cursor.execute(load("merges.sql")["signal_numbers"], [list(keys)])

@@ -5,27 +5,30 @@ Rows are only ever added, in the month's partition: COPY goes straight into the 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final
 
-from engine.domain.events import CopiesSkipped, CopyDecided, CopySkipped
-from projections.ids import position_id, user_id
+from projections.ids import position_id
 from projections.partitions import ensure_months, month_of
-from projections.staging import Curs, copy_rows, to_json, when
+from projections.staging import NULL, Curs, copy_lines, raw_json, text, when, who
+from projections.views import CopiesSkipped, CopyDecided, CopySkipped
 
 COLUMNS: Final = (
     "signal_id",
     "user_id",
+    "follower_key",
+    "config_version",
+    "position",
     "decided_at",
     "signal_key",
-    "follower_key",
     "whale_key",
     "symbol",
-    "outcome",
     "reason",
     "limit_value",
     "found_value",
+    "outcome",
     "venue",
     "venue_symbol",
     "direction",
@@ -36,10 +39,8 @@ COLUMNS: Final = (
     "inputs",
     "cuts",
     "orders",
-    "config_version",
-    "position",
 )
-NO_SIZE: Final = (None,) * 9
+SKIPPED: Final = "\t".join(["skipped", *[NULL] * 9, "0"])
 
 
 @dataclass(slots=True)
@@ -47,8 +48,8 @@ class Decisions:
     """The decisions of a batch. `oldest` is the first month that is kept: what is older was dropped and stays so."""
 
     oldest: datetime | None = None
-    rows: list[tuple[object, ...]] = field(default_factory=list)
-    """As `COLUMNS`, without the signal's number."""
+    lines: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """Lines by signal, without the signal's number."""
     months: set[date] = field(default_factory=set)
 
     def _kept(self, at: int) -> bool:
@@ -63,55 +64,35 @@ class Decisions:
         if not self._kept(event.at):
             return
         sizing = event.sizing
-        self.rows.append(
-            (
-                user_id(event.originator_id),
-                when(event.at),
-                event.signal_id,
-                event.originator_id,
-                event.whale_id,
-                event.symbol,
-                event.outcome,
-                event.open_reason,
-                event.open_limit or None,
-                event.open_value or None,
-                event.venue,
-                event.venue_symbol,
-                event.direction,
-                sizing.mode,
-                sizing.wanted_quote,
-                sizing.final_quote,
-                sizing.quantity,
-                to_json(sizing.inputs),
-                to_json(sizing.cuts),
-                len(event.orders) + len(event.waiting),
-                event.config_version,
-                position_id(partition, offset),
-            )
+        self.lines[event.signal_id].append(
+            f"{who(event.originator_id)}\t{event.config_version}\t{position_id(partition, offset)}\t{when(event.at)}\t"
+            f"{text(event.signal_id)}\t{text(event.whale_id)}\t{text(event.symbol)}\t{event.open_reason}\t{text(event.open_limit)}\t"
+            f"{text(event.open_value)}\t{event.outcome}\t{event.venue}\t{text(event.venue_symbol)}\t{event.direction}\t{sizing.mode}\t"
+            f"{sizing.wanted_quote}\t{sizing.final_quote}\t{sizing.quantity}\t{raw_json(sizing.inputs)}\t{raw_json(sizing.cuts)}\t"
+            f"{len(event.orders) + len(event.waiting)}"
         )
 
     def on_skipped(self, event: CopySkipped, partition: int, offset: int) -> None:
         """Not copied."""
         if self._kept(event.at):
-            self._skip(event, event.originator_id, event.config_version, position_id(partition, offset))
+            what = _skip(event, position_id(partition, offset))
+            self.lines[event.signal_id].append(f"{who(event.originator_id)}\t{event.config_version}\t{what}")
 
     def on_skips(self, event: CopiesSkipped, partition: int, offset: int) -> None:
         """Many followers that did not copy for the same reason."""
         if self._kept(event.at):
-            position = position_id(partition, offset)
-            for follower, config_version in event.followers:
-                self._skip(event, follower, config_version, position)
+            what = _skip(event, position_id(partition, offset))
+            self.lines[event.signal_id] += [f"{who(follower)}\t{version}\t{what}" for follower, version in event.followers]
 
-    def _skip(self, event: CopySkipped | CopiesSkipped, follower: str, config_version: int, position: int) -> None:
-        what = (event.signal_id, follower, event.whale_id, event.symbol, "skipped", event.reason, event.limit or None, event.value or None)
-        self.rows.append((user_id(follower), when(event.at), *what, *NO_SIZE, 0, config_version, position))
-
-    def write(self, cursor: Curs, signal_ids: dict[str, int]) -> None:
+    def write(self, cursor: Curs, numbers: dict[str, int]) -> None:
         """Make the months that are missing, then COPY."""
-        if self.rows:
+        if self.lines:
             ensure_months(cursor, "copy_decisions", self.months)
-            copy_rows(cursor, "copy_decisions", COLUMNS, ((signal_ids.get(row[2]), *row) for row in self.rows))  # type: ignore[call-overload]
+            lines = [f"{number}\t{line}" for key, found in self.lines.items() for number in [numbers.get(key, NULL)] for line in found]
+            copy_lines(cursor, "copy_decisions", COLUMNS, lines)
 
-    def signal_keys(self) -> set[str]:
-        """The signals whose numbers `write` needs."""
-        return {str(row[2]) for row in self.rows}
+
+def _skip(event: CopySkipped | CopiesSkipped, position: int) -> str:
+    """What the skips of one event share."""
+    where = f"{text(event.signal_id)}\t{text(event.whale_id)}\t{text(event.symbol)}"
+    return f"{position}\t{when(event.at)}\t{where}\t{text(event.reason)}\t{text(event.limit)}\t{text(event.value)}\t{SKIPPED}"

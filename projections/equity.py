@@ -6,15 +6,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from engine.domain.events import EquityRecorded
-from projections.ids import user_id
 from projections.partitions import ensure_months, month_of
 from projections.sql import load
-from projections.staging import Curs, copy_rows, when
+from projections.staging import Curs, copy_lines, when, who
+from projections.views import EquityRecorded
 
 BUCKET_MS: Final = 300_000
-NEWEST: Final = ("user_id", "venue", "follower_key", "equity", "available", "reported_at", "updated_at", "version")
-POINT: Final = ("user_id", "venue", "bucket_at", "equity", "available")
+NEWEST: Final = ("user_id", "follower_key", "venue", "equity", "available", "reported_at", "updated_at", "version")
+POINT: Final = ("user_id", "follower_key", "venue", "bucket_at", "equity", "available")
 
 
 @dataclass(slots=True)
@@ -37,19 +36,19 @@ class Equity:
         if not self.newest:
             return
         merges = load("merges.sql")
-        copy_rows(cursor, "stage_equity", NEWEST, (_newest(*self.newest[key]) for key in sorted(self.newest)))
+        copy_lines(cursor, "stage_equity", NEWEST, [_newest(*self.newest[key]) for key in sorted(self.newest)])
         cursor.execute(merges["merge_equity"])
         points = {key: event for key, event in self.points.items() if not self.oldest or month_of(key[2]) >= self.oldest.date()}
         if points:
             ensure_months(cursor, "equity_curve", {month_of(key[2]) for key in points})
-            copy_rows(cursor, "stage_curve", POINT, (_point(key, points[key]) for key in sorted(points)))
+            copy_lines(cursor, "stage_curve", POINT, [_point(key, points[key]) for key in sorted(points)])
             cursor.execute(merges["merge_curve"])
 
 
-def _newest(event: EquityRecorded, count: int) -> tuple[object, ...]:
-    key = event.originator_id
-    return (user_id(key), event.venue, key, event.equity, event.available, when(event.reported_at), when(event.at), count)
+def _newest(event: EquityRecorded, count: int) -> str:
+    times = f"{when(event.reported_at)}\t{when(event.at)}"
+    return f"{who(event.originator_id)}\t{event.venue}\t{event.equity}\t{event.available}\t{times}\t{count}"
 
 
-def _point(key: tuple[str, str, int], event: EquityRecorded) -> tuple[object, ...]:
-    return (user_id(key[0]), key[1], when(key[2]), event.equity, event.available)
+def _point(key: tuple[str, str, int], event: EquityRecorded) -> str:
+    return f"{who(key[0])}\t{key[1]}\t{when(key[2])}\t{event.equity}\t{event.available}"

@@ -44,6 +44,21 @@ class ExecutionLane:
         self.epoch = position.epoch
         self.waiting: deque[Attempt] = deque()
         self.poison: list[Poison] = []
+        self._arrived: deque[Iterable[Any]] = deque()
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to do: records that arrived, or attempts that wait."""
+        return bool(self._arrived or self.waiting)
+
+    def arrive(self, records: Iterable[Any]) -> None:
+        """Records came; they are looked at by whoever writes, in its own thread."""
+        self._arrived.append(records)
+
+    def absorb(self) -> None:
+        """Look at what arrived."""
+        while self._arrived:
+            self.feed(self._arrived.popleft())
 
     def feed(self, records: Iterable[Any]) -> None:
         """Take the next records."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Final
 
-from engine.domain.events import FollowerConfigured, WhaleFollowed, WhaleUnfollowed
 from projections.ids import position_id, user_id, whale_number
 from projections.sql import load
-from projections.staging import Curs, copy_rows, to_json, when
+from projections.staging import Curs, copy_rows, when
+from projections.views import FollowerConfigured, WhaleFollowed, WhaleUnfollowed, read_terms
 
 USERS: Final = (
     "id",
@@ -60,11 +61,11 @@ class Followers:
             key,
             settings.copy_trading_enabled,
             settings.preferred_exchange,
-            int(settings.max_leverage),
+            int(Decimal(settings.max_leverage)),
             settings.mode,
             settings.paused,
             settings.max_leverage,
-            to_json(settings.limits),
+            bytes(settings.limits).decode(),
             event.config_version,
             before[-3] if before else when(event.at),
             when(event.at),
@@ -73,8 +74,14 @@ class Followers:
 
     def on_followed(self, event: WhaleFollowed, partition: int, offset: int) -> None:
         """Terms replaced, or a follow begun (again)."""
-        terms = event.terms
-        sizes: list[object] = [terms.auto_copy_enabled, terms.trade_size_usdt, terms.trade_size_percent, terms.sizing, to_json(terms)]
+        terms = read_terms(event.terms)
+        sizes: list[object] = [
+            terms.auto_copy_enabled,
+            terms.trade_size_usdt,
+            terms.trade_size_percent,
+            terms.sizing,
+            bytes(event.terms).decode(),
+        ]
         self._put(event, position_id(partition, offset), sizes, None)
 
     def on_unfollowed(self, event: WhaleUnfollowed, partition: int, offset: int) -> None:

@@ -12,12 +12,13 @@ from projections.store import step_of
 
 
 class EventLane:
-    """Reads one shard from a position on. `waiting` are the accepted rounds that are not in the tables yet."""
+    """Reads one shard from a position on. `waiting` are accepted rounds for the next batch, `writing` those of the batch under way."""
 
     def __init__(self, topic: str, partition: int, position: Position) -> None:
         self.topic, self.partition = topic, partition
         self.position = position
         self.waiting: list[AcceptedRound] = []
+        self.writing: list[AcceptedRound] = []
         self._reader = RoundReader(partition, position)
         self._newest_ms = 0
 
@@ -26,25 +27,27 @@ class EventLane:
         """The offset of the next record to feed."""
         return self._reader.next_offset
 
-    def feed(self, records: Iterable[Any]) -> int:
-        """Take the next records; gives how many events were accepted with them."""
+    def feed(self, records: Iterable[Any]) -> list[AcceptedRound]:
+        """Take the next records; gives the rounds that were accepted with them."""
         accepted = self._reader.feed(records)
         self.waiting += accepted
-        return sum(len(round_.events) for round_ in accepted)
+        return accepted
 
-    def step(self) -> Advance:
-        """The step that writing everything that waits is."""
-        return step_of(self.topic, self.partition, self.position.next_offset, self._reader.position, self.waiting[-1])
+    def begin(self) -> Advance:
+        """What waits is being written from now on; gives the step that this is."""
+        assert not self.writing, "one batch at a time"
+        self.writing, self.waiting = self.waiting, []
+        return step_of(self.topic, self.partition, self.position.next_offset, self._reader.position, self.writing[-1])
 
     def written(self, step: Advance) -> None:
-        """What waited is in the tables, committed."""
-        self._newest_ms = max((round_.events[-1][3] for round_ in self.waiting if round_.events), default=self._newest_ms)
-        self.position, self.waiting = step.position, []
+        """The batch under way is in the tables, committed."""
+        self._newest_ms = max((round_.events[-1][3] for round_ in self.writing if round_.events), default=self._newest_ms)
+        self.position, self.writing = step.position, []
 
     def lag_s(self, end_offset: int) -> float:
         """Age of the oldest record that is not in the tables: 0 when everything was read and written."""
         now_ms = time.time() * 1000
-        if oldest := next((round_.events[0][3] for round_ in self.waiting if round_.events), 0):
+        if oldest := next((round_.events[0][3] for round_ in (*self.writing, *self.waiting) if round_.events), 0):
             return max(0.0, (now_ms - oldest) / 1000)
         if self.next_offset >= end_offset or not self._newest_ms:
             return 0.0

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Final
 
-from engine.domain.messages import PlaceOrder
-from engine.domain.values import Direction, Mode
-from projections.ids import user_id
-from projections.staging import when
+from projections.staging import NULL, text, when, who
+from projections.views import OrderView
 
 ZERO: Final = Decimal(0)
 COLUMNS: Final = (
     "id",
     "user_id",
+    "follower_key",
     "exchange",
     "symbol",
     "side",
+    "mode",
+    "whale_key",
     "quantity",
     "entry_price",
     "leverage",
@@ -28,9 +29,6 @@ COLUMNS: Final = (
     "realized_pnl",
     "opened_at",
     "closed_at",
-    "follower_key",
-    "whale_key",
-    "mode",
     "filled",
     "pending",
     "reserved",
@@ -44,17 +42,8 @@ COLUMNS: Final = (
     "updated_at",
     "version",
 )
-
-
-class LotKey(NamedTuple):
-    """What makes a lot one lot."""
-
-    follower_id: str
-    venue: str
-    symbol: str
-    direction: Direction
-    mode: Mode
-    whale_id: str
+LotKey = tuple[str, str, str, str, str, str]
+"""Follower, venue, venue's symbol, direction, mode, whale: what makes a lot one lot."""
 
 
 @dataclass(slots=True)
@@ -109,7 +98,7 @@ class Lot:
             self.cost = self.cost * after / self.filled
             self.filled = after
 
-    def profit(self, direction: Direction, quantity: Decimal, price: Decimal) -> Decimal:
+    def profit(self, direction: str, quantity: Decimal, price: Decimal) -> Decimal:
         """What leaving `quantity` at `price` brings, before fees: only shadow exits need it, the engine tells it for the others."""
         if not self.filled:
             return ZERO
@@ -117,42 +106,20 @@ class Lot:
         sold = quantity * price
         return sold - bought if direction == "long" else bought - sold
 
-    def row(self, key: LotKey) -> tuple[object, ...]:
+    def line(self, key: LotKey) -> str:
         """As `COLUMNS`."""
-        entry = self.cost / self.filled if self.filled else None
+        follower, venue, symbol, direction, mode, whale = key
+        entry = self.cost / self.filled if self.filled else NULL
         status = "open" if self.filled else "closed" if self.empty else "pending"
         return (
-            self.number,
-            user_id(key.follower_id),
-            key.venue,
-            key.symbol,
-            key.direction,
-            self.filled,
-            entry,
-            self.leverage,
-            status,
-            self.realized,
-            self.opened_at,
-            self.closed_at,
-            key.follower_id,
-            key.whale_id,
-            key.mode,
-            self.filled,
-            self.pending,
-            self.reserved,
-            self.cost,
-            self.realized,
-            self.fee_base,
-            self.fee_quote,
-            self.funding,
-            self.dust,
-            self.drift,
-            self.updated_at,
-            self.version,
+            f"{self.number}\t{who(follower)}\t{venue}\t{text(symbol)}\t{direction}\t{mode}\t{text(whale)}\t{self.filled}\t{entry}\t"
+            f"{self.leverage}\t{status}\t{self.realized}\t{self.opened_at}\t{self.closed_at or NULL}\t{self.filled}\t{self.pending}\t"
+            f"{self.reserved}\t{self.cost}\t{self.realized}\t{self.fee_base}\t{self.fee_quote}\t{self.funding}\t{self.dust}\t{self.drift}\t"
+            f"{self.updated_at}\t{self.version}"
         )
 
 
-def key_of_order(order: PlaceOrder) -> LotKey:
+def key_of_order(order: OrderView) -> LotKey:
     """The lot that an order opens or exits: an exit's side is the opposite of its lot's."""
-    direction: Direction = "long" if (order.side == "buy") == (order.kind == "open") else "short"
-    return LotKey(order.follower_id, order.venue, order.symbol, direction, order.mode, order.whale_id)
+    direction = "long" if (order.side == "buy") == (order.kind == "open") else "short"
+    return (order.follower_id, order.venue, order.symbol, direction, order.mode, order.whale_id)

@@ -55,7 +55,7 @@ CREATE TEMP TABLE IF NOT EXISTS stage_equity (
 
 -- name: stage_curve
 CREATE TEMP TABLE IF NOT EXISTS stage_curve (
-    user_id bigint, venue text, bucket_at timestamptz, equity numeric, available numeric
+    user_id bigint, follower_key text, venue text, bucket_at timestamptz, equity numeric, available numeric
 ) ON COMMIT DELETE ROWS
 
 -- name: merge_users

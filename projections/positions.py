@@ -1,34 +1,37 @@
 """`positions`: orders, their ends, drifts, dust and funding enter; one row a lot leaves, equal to the engine's own lots.
 
-The lots that a batch touches are loaded, the facts folded in the order of the log, and the rows written back whole.
+The lots that a batch touches are loaded (or remembered from the batch before), the facts folded in the order of the log, and the rows
+written back whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Final
 
-from engine.domain.events import CopyDecided, DriftDetected, DustRecorded, FundingRecorded, OrderEnded, OrdersRequested
-from engine.domain.messages import PlaceOrder
-from engine.domain.values import Direction, Mode
 from projections.ids import position_id, user_id
 from projections.lots import COLUMNS, ZERO, Lot, LotKey, key_of_order
 from projections.sql import load
-from projections.staging import Curs, copy_rows
-from projections.trades import Known
+from projections.staging import Curs, copy_lines
+from projections.trades import Known, whole
+from projections.views import CopyDecided, DriftDetected, DustRecorded, FundingRecorded, OrderEnded, OrdersRequested, OrderView
 
 Fact = CopyDecided | OrdersRequested | OrderEnded | DriftDetected | DustRecorded | FundingRecorded
-FUNDED_MODES: Final[tuple[Mode, ...]] = ("live", "paper")
-DIRECTIONS: Final[tuple[Direction, ...]] = ("long", "short")
+Lots = dict[LotKey, Lot]
+FUNDED_MODES: Final = ("live", "paper")
+DIRECTIONS: Final = ("long", "short")
+REMEMBERED: Final = 300_000
+"""Lots that a session keeps in memory."""
 
 
 @dataclass(slots=True)
 class Positions:
-    """The facts of a batch, and the lots that they touch."""
+    """The facts of a batch, and the lots that the session remembers. After a batch that failed the memory must be emptied."""
 
+    lots: Lots = field(default_factory=dict)
     facts: list[tuple[Fact, int, int]] = field(default_factory=list)
-    lots: dict[LotKey, Lot] = field(default_factory=dict)
 
     def on_fact(self, event: Fact, partition: int, offset: int) -> None:
         """Anything that changes a lot."""
@@ -38,18 +41,23 @@ class Positions:
         """Load, fold, stage, merge. `known`: the requests of the orders that end."""
         if not self.facts:
             return
-        self._load(cursor, {key for fact, _, _ in self.facts for key in _keys(fact, known)})
-        found = set(self.lots)
+        if len(self.lots) > REMEMBERED:
+            self.lots.clear()
+        touched = {key for fact, _, _ in self.facts for key in _keys(fact, known)}
+        self._load(cursor, [key for key in touched if key not in self.lots])
         for fact, partition, offset in self.facts:
             self._fold(fact, partition, offset, known)
-        touched = sorted((key for key, lot in self.lots.items() if key not in found or lot.updated_at), key=lambda key: key)
-        copy_rows(cursor, "stage_positions", COLUMNS, (self.lots[key].row(key) for key in touched))
+        changed = sorted((key, lot) for key in touched if (lot := self.lots.get(key)) and lot.version)
+        copy_lines(cursor, "stage_positions", COLUMNS, [lot.line(key) for key, lot in changed])
         cursor.execute(load("merges.sql")["merge_positions"])
+        for _, lot in changed:
+            lot.version = 0
 
     def _load(self, cursor: Curs, keys: Iterable[LotKey]) -> None:
         by_number = {(user_id(key[0]), *key[1:]): key for key in keys}
-        columns = [list(column) for column in zip(*by_number, strict=True)] or [[]] * 6
-        cursor.execute(load("merges.sql")["load_lots"], columns)
+        if not by_number:
+            return
+        cursor.execute(load("merges.sql")["load_lots"], [list(column) for column in zip(*by_number, strict=True)])
         for row in cursor:
             self.lots[by_number[row[:6]]] = Lot(*row[6:])
 
@@ -74,52 +82,53 @@ class Positions:
             case FundingRecorded():
                 self._fund(fact)
 
-    def _request(self, order: PlaceOrder, at: int, number: int) -> None:
+    def _request(self, order: OrderView, at: int, number: int) -> None:
         key = key_of_order(order)
         lot = self._lot(key, number)
         was_empty = lot.empty
         lot.touch(at)
         if order.mode == "shadow":
-            _fill_shadow(lot, key, order)
+            _fill_shadow(lot, order, key[3])
         elif order.kind == "open":
-            lot.pending += order.quantity
+            lot.pending += Decimal(order.quantity)
         else:
-            lot.reserved += order.quantity
+            lot.reserved += Decimal(order.quantity)
         if order.kind == "open":
-            lot.leverage = int(order.leverage)
+            lot.leverage = whole(order.leverage)
         lot.settle(was_empty, at)
 
     def _end(self, event: OrderEnded, order: Known, number: int) -> None:
-        lot = self._lot(_ended_key(event, order), number)
+        lot = self._lot(order.lot, number)
         was_empty = lot.empty
         lot.touch(event.at)
-        price = event.average_price or ZERO
+        quantity = Decimal(event.quantity)
         if event.kind == "open":
             lot.pending -= order.quantity
-            lot.gain(event.filled, event.quantity, price)
+            lot.gain(Decimal(event.filled), quantity, Decimal(event.average_price or 0))
         else:
             lot.reserved -= order.quantity
-            if event.quantity:
-                lot.shrink(lot.filled - event.quantity)
-            lot.realized += event.realized_pnl
-        lot.fee_base += event.fee_base
-        lot.fee_quote += event.fee_quote
+            if quantity:
+                lot.shrink(lot.filled - quantity)
+            lot.realized += Decimal(event.realized_pnl)
+        if event.fee_base != "0":
+            lot.fee_base += Decimal(event.fee_base)
+        lot.fee_quote += Decimal(event.fee_quote)
         lot.settle(was_empty, event.at)
 
     def _drift(self, event: DriftDetected) -> None:
         for change in event.adjustments:
-            key = LotKey(event.originator_id, event.venue, event.venue_symbol, change.direction, event.mode, change.whale_id)
+            key = (event.originator_id, event.venue, event.venue_symbol, change.direction, event.mode, change.whale_id)
             if lot := self.lots.get(key):
                 lot.touch(event.at)
-                lot.drift += lot.filled - change.after
-                lot.shrink(change.after)
+                after = Decimal(change.after)
+                lot.drift += lot.filled - after
+                lot.shrink(after)
                 lot.settle(False, event.at)
 
     def _dust(self, event: DustRecorded) -> None:
-        key = LotKey(event.originator_id, event.venue, event.venue_symbol, event.direction, event.mode, event.whale_id)
-        if lot := self.lots.get(key):
+        if lot := self.lots.get(_dust_key(event)):
             lot.touch(event.at)
-            lot.dust += event.quantity
+            lot.dust += Decimal(event.quantity)
             lot.shrink(ZERO)
             lot.settle(False, event.at)
 
@@ -130,7 +139,7 @@ class Positions:
             lot = next((lot for lot in lots if lot.filled), lots[0] if lots else None)
             if lot:
                 lot.touch(event.at)
-                lot.funding += amount
+                lot.funding += Decimal(amount)
 
 
 def _keys(fact: Fact, known: dict[str, Known]) -> list[LotKey]:
@@ -140,30 +149,31 @@ def _keys(fact: Fact, known: dict[str, Known]) -> list[LotKey]:
             return [key_of_order(order) for order in fact.orders]
         case OrderEnded():
             order = known.get(fact.command_id)
-            return [_ended_key(fact, order)] if order else []
+            return [order.lot] if order else []
         case DriftDetected():
             place = (fact.originator_id, fact.venue, fact.venue_symbol)
-            return [LotKey(*place, change.direction, fact.mode, change.whale_id) for change in fact.adjustments]
+            return [(*place, change.direction, fact.mode, change.whale_id) for change in fact.adjustments]
         case DustRecorded():
-            return [LotKey(fact.originator_id, fact.venue, fact.venue_symbol, fact.direction, fact.mode, fact.whale_id)]
+            return [_dust_key(fact)]
         case FundingRecorded():
             return [key for whale_id in fact.shares for key in _funded_keys(fact, whale_id)]
 
 
-def _ended_key(event: OrderEnded, order: Known) -> LotKey:
-    return LotKey(event.originator_id, event.venue, event.venue_symbol, event.direction, order.mode, event.whale_id)
+def _dust_key(event: DustRecorded) -> LotKey:
+    return (event.originator_id, event.venue, event.venue_symbol, event.direction, event.mode, event.whale_id)
 
 
 def _funded_keys(event: FundingRecorded, whale_id: str) -> list[LotKey]:
     place = (event.originator_id, event.venue, event.venue_symbol)
-    return [LotKey(*place, direction, mode, whale_id) for mode in FUNDED_MODES for direction in DIRECTIONS]
+    return [(*place, direction, mode, whale_id) for mode in FUNDED_MODES for direction in DIRECTIONS]
 
 
-def _fill_shadow(lot: Lot, key: LotKey, order: PlaceOrder) -> None:
+def _fill_shadow(lot: Lot, order: OrderView, direction: str) -> None:
     """Shadow orders fill at the whale's price at once, without an event of their own."""
-    price = order.reference_price or (lot.cost / lot.filled if lot.filled else ZERO)
+    quantity = Decimal(order.quantity)
+    price = Decimal(order.reference_price) if order.reference_price else lot.cost / lot.filled if lot.filled else ZERO
     if order.kind == "open":
-        lot.gain(order.quantity, order.quantity, price)
+        lot.gain(quantity, quantity, price)
     else:
-        lot.realized += lot.profit(key.direction, order.quantity, price)
-        lot.shrink(lot.filled - order.quantity)
+        lot.realized += lot.profit(direction, quantity, price)
+        lot.shrink(lot.filled - quantity)

@@ -29,8 +29,8 @@ from projections.batch import Poison
 from projections.executions import ExecutionLane
 from projections.lanes import EventLane
 from projections.migrate import upgrade
-from projections.recorder import application_name
-from projections.store import Bury, Store
+from projections.recorder import Advance, application_name
+from projections.store import Bury, Store, Work
 
 log = logging.getLogger(__name__)
 BATCH_EVENTS: Final = 20_000
@@ -79,6 +79,9 @@ class Session:
         self._producer: AIOKafkaProducer | None = None
         self._topics = (settings.topic(EVENTS), settings.topic(EXECUTIONS))
         self._looked = 0.0
+        self._batch = store.batch()
+        self._writing: asyncio.Future[None] | None = None
+        self._steps: list[Advance] = []
         self.lanes: dict[int, EventLane] = {}
         self.executions: dict[int, ExecutionLane] = {}
 
@@ -92,43 +95,64 @@ class Session:
         return session
 
     async def end(self) -> None:
-        """Give everything back."""
+        """Give everything back. A batch under way ends first, one way or the other."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
         await asyncio.to_thread(self._store.close)
         if self._producer is not None:
             await self._producer.stop()  # type: ignore[no-untyped-call]
 
     async def run(self) -> None:
-        """Read, write, look around; ends only with an error."""
+        """Read, write, look around; ends only with an error. While one batch is written, the next one is read."""
         while True:
             if not self.lanes:
                 await asyncio.sleep(LOOK_S)
             else:
-                await self.project(await self._read())
+                self.feed(await self._read())
+                await self._hand_over()
             if time.monotonic() - self._looked >= LOOK_S:
                 await self._look()
 
     async def _read(self) -> Mapping[TopicPartition, Sequence[Any]]:
+        # With a full batch in hand there is no hurry: first let the one before it come home.
+        if self._batch.events >= BATCH_EVENTS and self._writing is not None:
+            await self._settle()
         records: Mapping[TopicPartition, Sequence[Any]] = await self._consumer.getmany(timeout_ms=IDLE_MS, max_records=BATCH_EVENTS)
         return records
 
-    async def project(self, records: Mapping[TopicPartition, Sequence[Any]]) -> None:
-        """Feed what was read and write what is complete."""
-        for partition, batch in records.items():
+    def feed(self, records: Mapping[TopicPartition, Sequence[Any]]) -> None:
+        """Take what was read: accepted rounds into the batch, executions to their lanes."""
+        for partition, found in records.items():
             if partition.topic == self._topics[0]:
-                self.lanes[partition.partition].feed(batch)
+                self._batch.add_all(self.lanes[partition.partition].feed(found))
             else:
-                self.executions[partition.partition].feed(batch)
-        ready = {number: lane for number, lane in self.lanes.items() if lane.waiting}
-        moved = [lane for lane in self.executions.values() if lane.next_offset != lane.position.next_offset]
-        if ready or moved:
-            await self._write(ready, moved)
+                self.executions[partition.partition].arrive(found)
 
-    async def _write(self, ready: dict[int, EventLane], moved: list[ExecutionLane]) -> None:
-        steps = {number: lane.step() for number, lane in ready.items()}
-        rounds = {number: lane.waiting for number, lane in ready.items()}
-        await asyncio.to_thread(self._store.apply, rounds, list(steps.values()), moved, self._bury_soon(asyncio.get_running_loop()))
-        for number, step in steps.items():
-            ready[number].written(step)
+    async def _hand_over(self) -> None:
+        """Begin to write what was fed, if nobody writes."""
+        if self._writing is not None and self._writing.done():
+            await self._settle()
+        if self._writing is None:
+            ready = {number: lane for number, lane in self.lanes.items() if lane.waiting}
+            busy = [lane for lane in self.executions.values() if lane.busy]
+            if ready or busy:
+                self._begin(ready, busy)
+
+    def _begin(self, ready: dict[int, EventLane], busy: list[ExecutionLane]) -> None:
+        steps = [lane.begin() for lane in ready.values()]
+        work = Work(self._batch, steps, [lane.writing for lane in ready.values()])
+        self._batch = self._store.batch()
+        bury = self._bury_soon(asyncio.get_running_loop())
+        self._writing = asyncio.ensure_future(asyncio.to_thread(self._store.apply, work, busy, bury))
+        self._steps = steps
+
+    async def _settle(self) -> None:
+        """Wait for the batch under way; its steps are then behind us."""
+        assert self._writing is not None
+        await self._writing
+        for step in self._steps:
+            self.lanes[step.partition].written(step)
+        self._writing, self._steps = None, []
 
     def _bury_soon(self, loop: asyncio.AbstractEventLoop) -> Bury:
         """What the store calls, in its thread, before it commits: a record that is left out is first put where it can be found."""
@@ -166,6 +190,8 @@ class Session:
 
     async def _look(self) -> None:
         """Note how far behind each partition is, against ends that are fetched for this; take what others lost."""
+        if self._writing is not None:
+            await self._settle()
         if self.lanes:
             ends = await self._consumer.end_offsets(self._consumer.assignment())  # type: ignore[no-untyped-call]
             lags = [self._lag(partition, end) for partition, end in ends.items()]

@@ -9,11 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from engine.domain.events import CopyDecided, OrderEnded, OrdersRequested, SignalAdmitted, SignalDecided, SignalExpired, SignalReleased
-from engine.domain.values import Signal
 from projections.ids import position_id, whale_number
 from projections.sql import load
 from projections.staging import Curs, copy_rows, when, when_known
+from projections.trades import nothing
+from projections.views import (
+    CopyDecided,
+    OrderEnded,
+    OrdersRequested,
+    SignalAdmitted,
+    SignalDecided,
+    SignalExpired,
+    SignalReleased,
+    SignalView,
+)
 
 SYMBOL_WIDTH: Final = 30
 NEW: Final = (
@@ -136,7 +145,7 @@ class Signals:
         """An order of a signal has ended."""
         sums = self._touch(event.cause, event.at)
         sums.orders_ended += 1
-        if event.filled:
+        if not nothing(event.filled):
             sums.orders_filled += 1
         else:
             sums.reason = max(sums.reason, event.reason or event.status)
@@ -153,7 +162,7 @@ class Signals:
             cursor.execute(merges["add_signal_sums"], {"shards": self.shards})
 
 
-def _new_row(signal: Signal, event: SignalAdmitted) -> tuple[object, ...]:
+def _new_row(signal: SignalView, event: SignalAdmitted) -> tuple[object, ...]:
     return (
         position_id(event.src.partition, event.src.offset),
         signal.signal_id,

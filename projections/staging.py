@@ -1,6 +1,7 @@
-"""Rows on their way in: lists of values enter, COPY text leaves; a statement of `merges.sql` then merges what was staged.
+"""Rows on their way in: values or ready lines enter, COPY text leaves; a statement of `merges.sql` then merges what was staged.
 
-Staging tables are temporary, one a session, and empty themselves at commit.
+Staging tables are temporary, one a session, and empty themselves at commit. Tables with many rows are written as lines that their
+modules put together themselves: a third of the time that adapting value by value takes.
 """
 
 from __future__ import annotations
@@ -13,10 +14,16 @@ from typing import Any, Final
 import msgspec
 from psycopg import Connection, Cursor, sql
 
+from projections.ids import user_id
+
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+NULL: Final = "\\N"
+CHUNK: Final = 2000
+"""Lines handed to COPY at once."""
 Row = Sequence[Any]
 Conn = Connection[tuple[Any, ...]]
 Curs = Cursor[tuple[Any, ...]]
+_ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 @lru_cache(maxsize=100_000)
@@ -30,15 +37,47 @@ def when_known(ms: int | None) -> str | None:
     return when(ms) if ms else None
 
 
-def to_json(value: Any) -> str:
-    """A value of the domain as JSON text; amounts as strings."""
-    return msgspec.json.encode(value).decode()
+@lru_cache(maxsize=100_000)
+def when_line(ms: int | None) -> str:
+    """As `when_known`, for lines."""
+    return when(ms) if ms else NULL
+
+
+@lru_cache(maxsize=200_000)
+def text(value: str | None) -> str:
+    """A text for lines; None and the empty one are NULL."""
+    return value.translate(_ESCAPES) if value else NULL
+
+
+@lru_cache(maxsize=200_000)
+def who(follower_id: str) -> str:
+    """The two columns `user_id` and `follower_key`, for lines."""
+    return f"{user_id(follower_id)}\t{text(follower_id)}"
+
+
+def raw_json(raw: msgspec.Raw) -> str:
+    """JSON that the log holds, for lines."""
+    return bytes(raw).decode().replace("\\", "\\\\")
 
 
 def copy_rows(cursor: Curs, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """COPY rows into a table of the search path."""
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns)))
-    with cursor.copy(statement) as copy:
-        write = copy.write_row
+    """COPY rows of values into a table of the search path."""
+    with cursor.copy(_copy(table, tuple(columns))) as copy:
         for row in rows:
-            write(row)
+            copy.write_row(row)
+
+
+def copy_lines(cursor: Curs, table: str, columns: Sequence[str], lines: Sequence[str]) -> None:
+    """COPY ready lines into a table. A line with another number of columns is refused: a value of the log broke out of its column."""
+    tabs = len(columns) - 1
+    for line in lines:
+        if line.count("\t") != tabs or "\n" in line:
+            raise ValueError(f"{table}: a value with a tab or a line break")
+    with cursor.copy(_copy(table, tuple(columns))) as copy:
+        for start in range(0, len(lines), CHUNK):
+            copy.write("\n".join(lines[start : start + CHUNK]) + "\n")
+
+
+@lru_cache(maxsize=100)
+def _copy(table: str, columns: tuple[str, ...]) -> sql.Composed:
+    return sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns)))

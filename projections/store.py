@@ -6,6 +6,7 @@ One connection holds an advisory lock a partition: its owner alone projects it. 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -16,18 +17,26 @@ from engine.log.reader import NO_DIGEST, AcceptedRound, Position
 from engine.topology import EVENTS, EXECUTIONS
 from projections.batch import Batch, Poison, make_stages
 from projections.executions import Attempt, ExecutionLane, known_commands, write_attempts
+from projections.positions import Lots
 from projections.recorder import Advance, PositionRecorder, datastore, load_stand
 from projections.sql import load
 from projections.staging import Conn, Curs
 
 LOCK_CLASS: Final = 0x52454D50
 """First half of the advisory locks of partitions."""
-UNWRITABLE: Final = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, UnicodeError, AssertionError)
+UNWRITABLE: Final = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, ValueError, ArithmeticError, AssertionError)
 """A row that the table does not take: the fault of the record, not of the world."""
 
 
-Rounds = dict[int, list[AcceptedRound]]
-"""Accepted rounds by partition."""
+@dataclass(slots=True)
+class Work:
+    """One transaction's worth: a batch, the steps that it makes, and the rounds that it came from, by shard."""
+
+    batch: Batch
+    steps: list[Advance]
+    rounds: list[list[AcceptedRound]]
+
+
 Bury = Callable[[str, Sequence[Poison]], None]
 """Takes records of a topic that are left out, before this is committed."""
 
@@ -41,8 +50,10 @@ class Store:
         self._recorder = PositionRecorder(datastore(dsn, schema))
         self._conn: Conn = psycopg.connect(dsn, autocommit=True, options=f"-c search_path={schema} -c timezone=UTC", connect_timeout=10)
         self._oldest: datetime | None = None
+        self._lots: Lots = {}
         with self._conn.cursor() as cursor:
             make_stages(cursor)
+            self._hold_generation(cursor)
 
     def close(self) -> None:
         """End the session and its locks."""
@@ -65,22 +76,28 @@ class Store:
         with self._conn.cursor() as cursor:
             return load_stand(cursor, [self.events_topic, self.executions_topic])
 
-    def apply(self, rounds: Rounds, steps: list[Advance], lanes: Sequence[ExecutionLane], bury: Bury) -> None:
-        """Write the rounds (by partition, with their steps) and what the execution lanes have ready; what cannot be written is buried."""
+    def batch(self) -> Batch:
+        """An empty batch for this session."""
+        return Batch(self._shards, self._lots, self._oldest)
+
+    def apply(self, work: Work, lanes: Sequence[ExecutionLane], bury: Bury) -> None:
+        """Write a batch and what the execution lanes have ready; what cannot be written is buried."""
+        for lane in lanes:
+            lane.absorb()
         try:
-            self._transact(self._batch(rounds), steps, lanes, bury)
+            self._transact(work.batch, work.steps, lanes, bury)
         except UNWRITABLE:
-            poison = [each for suspects in rounds.values() for each in self._find_unwritable(suspects)]
+            self._lots.clear()
+            poison = [each for suspects in work.rounds for each in self._find_unwritable(suspects)]
             if not poison:
                 raise
-            batch = self._batch(rounds, poison)
-            batch.poison += poison
-            self._transact(batch, steps, lanes, bury)
+            self._transact(self._without(work.rounds, poison), work.steps, lanes, bury)
 
-    def _batch(self, rounds: Rounds, poison: Sequence[Poison] = ()) -> Batch:
-        batch = Batch(self._shards, self._oldest)
-        for partition, partition_rounds in rounds.items():
-            batch.add_all(partition_rounds, frozenset(each.offset for each in poison if each.partition == partition))
+    def _without(self, rounds: list[list[AcceptedRound]], poison: list[Poison]) -> Batch:
+        batch = self.batch()
+        for of_shard in rounds:
+            batch.add_all(of_shard, frozenset(each.offset for each in poison if each.partition == of_shard[0].shard))
+        batch.poison += poison
         return batch
 
     def _transact(self, batch: Batch, steps: list[Advance], lanes: Sequence[ExecutionLane], bury: Bury) -> None:
@@ -118,7 +135,7 @@ class Store:
         with self._conn.transaction(force_rollback=True), self._conn.cursor() as cursor:
             for round_ in suspects:
                 for event in round_.events:
-                    single = Batch(self._shards, self._oldest)
+                    single = Batch(self._shards, {}, self._oldest)
                     single.add(AcceptedRound(round_.shard, round_.epoch, round_.marker, round_.marker_offset, [event]))
                     try:
                         with self._conn.transaction():

@@ -6,17 +6,16 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from engine.domain.events import CopyDecided, OrderEnded, OrdersRequested
-from engine.domain.messages import PlaceOrder
-from engine.domain.values import Mode
-from projections.ids import position_id, user_id
+from projections.ids import position_id
+from projections.lots import LotKey, key_of_order
 from projections.sql import load
-from projections.staging import Curs, copy_rows, when, when_known
+from projections.staging import NULL, Curs, copy_lines, text, when, when_line, who
+from projections.views import CopyDecided, OrderEnded, OrdersRequested, OrderView
 
 ORDER: Final = (
     "id",
     "user_id",
-    "signal_id",
+    "follower_key",
     "exchange",
     "symbol",
     "side",
@@ -24,7 +23,6 @@ ORDER: Final = (
     "leverage",
     "created_at",
     "command_key",
-    "follower_key",
     "whale_key",
     "cause",
     "kind",
@@ -61,22 +59,24 @@ END: Final = (
     "settled_at",
     "updated_at",
 )
-ZERO: Final = Decimal(0)
+NOTHING: Final = "\t".join([NULL, NULL, "0", "0", NULL, "0", "0", "0", NULL, NULL, NULL, "0", NULL, NULL, NULL])
+"""From `exchange_order_id` to `settled_at` of an order that has not ended."""
 
 
 class Requested(NamedTuple):
-    """An order of a batch: itself, the shard time of its event, its number."""
+    """An order of a batch, the shard time and the number of its request, and the lot that it changes."""
 
-    order: PlaceOrder
+    order: OrderView
     at: int
     number: int
+    lot: LotKey
 
 
 class Known(NamedTuple):
     """What the end of an order needs of its request."""
 
     quantity: Decimal
-    mode: Mode
+    lot: LotKey
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ class Trades:
     def on_orders(self, event: CopyDecided | OrdersRequested, partition: int, offset: int) -> None:
         """New orders."""
         for item, order in enumerate(event.orders):
-            self.requested[order.command_id] = Requested(order, event.at, position_id(partition, offset, item))
+            self.requested[order.command_id] = Requested(order, event.at, position_id(partition, offset, item), key_of_order(order))
 
     def on_ended(self, event: OrderEnded, partition: int, offset: int) -> None:
         """An order's end state."""
@@ -97,82 +97,63 @@ class Trades:
 
     def known(self, cursor: Curs) -> dict[str, Known]:
         """The requests of all orders that end in this batch, from the batch or from the table."""
-        found = {key: Known(it.order.quantity, it.order.mode) for key in self.ended if (it := self.requested.get(key))}
+        found = {key: Known(Decimal(it.order.quantity), it.lot) for key in self.ended if (it := self.requested.get(key))}
         if missing := [key for key in self.ended if key not in found]:
             cursor.execute(load("merges.sql")["requested_orders"], [missing])
-            found |= {row[0]: Known(row[1], row[2]) for row in cursor}
+            for key, quantity, mode in cursor:
+                ended = self.ended[key]
+                lot = (ended.originator_id, ended.venue, ended.venue_symbol, ended.direction, mode, ended.whale_id)
+                found[key] = Known(quantity, lot)
         return found
 
-    def write(self, cursor: Curs, signal_ids: dict[str, int]) -> None:
+    def write(self, cursor: Curs, numbers: dict[str, int]) -> None:
         """COPY what is new, stage and merge what ended of earlier batches."""
         if self.requested:
-            rows = [self._row(key, new, signal_ids) for key, new in self.requested.items()]
-            copy_rows(cursor, "trades", (*ORDER, *END, "version"), rows)
-        if later := [(key, *_end(event)) for key, event in self.ended.items() if key not in self.requested]:
-            copy_rows(cursor, "stage_trade_ends", ("command_key", *END), later)
+            lines = [self._line(key, new, numbers.get(new.order.cause, NULL)) for key, new in self.requested.items()]
+            copy_lines(cursor, "trades", ("signal_id", *ORDER, *END, "version"), lines)
+        if later := [f"{text(key)}\t{_end(event, NULL)}" for key, event in self.ended.items() if key not in self.requested]:
+            copy_lines(cursor, "stage_trade_ends", ("command_key", *END), later)
             cursor.execute(load("merges.sql")["end_trades"])
 
-    def _row(self, key: str, new: Requested, signal_ids: dict[str, int]) -> tuple[object, ...]:
+    def _line(self, key: str, new: Requested, signal_number: int | str) -> str:
         ended = self.ended.get(key)
-        return (*_order(new, signal_ids), *(_end(ended) if ended else _begin(new)), 2 if ended else 1)
+        if ended is None:
+            return f"{signal_number}\t{_order(new)}\t{_begin(new)}\t1"
+        return f"{signal_number}\t{_order(new)}\t{_end(ended, new.order.reference_price or NULL)}\t2"
 
 
-def _order(new: Requested, signal_ids: dict[str, int]) -> tuple[object, ...]:
-    order, at, number = new
+def _order(new: Requested) -> str:
+    order, at, number, _ = new
     return (
-        number,
-        user_id(order.follower_id),
-        signal_ids.get(order.cause),
-        order.venue,
-        order.symbol,
-        order.side,
-        order.quantity,
-        int(order.leverage),
-        when(at),
-        order.command_id,
-        order.follower_id,
-        order.whale_id,
-        order.cause,
-        order.kind,
-        order.leg,
-        order.mode,
-        order.priority,
-        order.leverage,
-        order.limit_price,
-        order.reference_price,
-        when_known(order.detected_at),
-        when_known(order.published_at),
-        when_known(order.received_at),
-        when_known(order.decided_at),
-        when_known(order.expires_at),
-        "log",
+        f"{number}\t{who(order.follower_id)}\t{order.venue}\t{text(order.symbol)}\t{order.side}\t{order.quantity}\t"
+        f"{whole(order.leverage)}\t{when(at)}\t{text(order.command_id)}\t{text(order.whale_id)}\t{text(order.cause)}\t{order.kind}\t"
+        f"{order.leg}\t{order.mode}\t{order.priority}\t{order.leverage}\t{order.limit_price or NULL}\t{order.reference_price or NULL}\t"
+        f"{when_line(order.detected_at)}\t{when_line(order.published_at)}\t{when_line(order.received_at)}\t{when_line(order.decided_at)}\t"
+        f"{when_line(order.expires_at)}\tlog"
     )
 
 
-def _begin(new: Requested) -> tuple[object, ...]:
+def _begin(new: Requested) -> str:
     status = "shadow" if new.order.mode == "shadow" else "pending"
-    nothing = (ZERO, ZERO, None, ZERO, ZERO, ZERO, None, None, None, 0, None, None, None)
-    return (status, new.order.reference_price, None, None, *nothing, when(new.at))
+    return f"{status}\t{new.order.reference_price or NULL}\t{NOTHING}\t{when(new.at)}"
 
 
-def _end(event: OrderEnded) -> tuple[object, ...]:
+def _end(event: OrderEnded, price: str) -> str:
+    settled, average = when_line(event.settled_at), event.average_price or NULL
+    executed = NULL if nothing(event.filled) else settled
     return (
-        event.status,
-        event.average_price,
-        event.exchange_order_id or None,
-        when(event.settled_at) if event.filled else None,
-        event.filled,
-        event.quantity,
-        event.average_price,
-        event.fee_base,
-        event.fee_quote,
-        event.realized_pnl,
-        event.slippage_bps,
-        event.reason or None,
-        event.raw_code or None,
-        event.attempts,
-        when_known(event.attempted_at),
-        when_known(event.acknowledged_at),
-        when_known(event.settled_at),
-        when(event.at),
+        f"{event.status}\t{event.average_price or price}\t{text(event.exchange_order_id)}\t{executed}\t{event.filled}\t{event.quantity}\t"
+        f"{average}\t{event.fee_base}\t{event.fee_quote}\t{event.realized_pnl}\t{event.slippage_bps or NULL}\t{text(event.reason)}\t"
+        f"{text(event.raw_code)}\t{event.attempts}\t{when_line(event.attempted_at)}\t{when_line(event.acknowledged_at)}\t{settled}\t"
+        f"{when(event.at)}"
     )
+
+
+def nothing(amount: str) -> bool:
+    """Whether an amount of the log is zero."""
+    return amount == "0" or not Decimal(amount)
+
+
+def whole(amount: str) -> int:
+    """The whole part of an amount of the log."""
+    return int(amount) if amount.isdigit() else int(Decimal(amount))
