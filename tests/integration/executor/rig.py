@@ -12,18 +12,19 @@ from typing import Any, NoReturn
 import aiohttp
 import msgspec
 import psycopg
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from pydantic import SecretStr
 
 from engine.config import Settings
 from engine.domain.ids import command_id
-from engine.domain.messages import CancelOrder, Execution, OrderSettled, PlaceOrder, SetSwitch, TradeCommand
+from engine.domain.messages import CancelOrder, Execution, MarketReport, OrderSettled, PlaceOrder, SetSwitch, TradeCommand
 from engine.exchanges.simulator.server import Options, Simulator
 from engine.exchanges.wire import now_ms
 from engine.executor.accounts import add_credential, ensure_vault, load_master_key
 from engine.executor.service import Executor
+from engine.log.consume import bounds, open_consumer, read_range
 from engine.log.topics import ensure_topics
-from engine.topology import CONTROL, EXECUTIONS, TRADE_COMMANDS, shard_of
+from engine.topology import CONTROL, EXECUTIONS, MARKET_REPORTS, TRADE_COMMANDS, shard_of
 from tests.support import wait_until
 
 MASTER_KEY = "11" * 32
@@ -45,6 +46,7 @@ class Rig:
     producer: AIOKafkaProducer
     seqs: dict[int, int] = field(default_factory=dict)
     numbers: int = 0
+    executors: list[Executor] = field(default_factory=list)
 
     async def admin(self, method: str, path: str, body: Any = None) -> Any:
         """One administrator request to the simulator."""
@@ -104,20 +106,13 @@ class Rig:
 
     async def executions(self) -> list[tuple[int, int, Execution]]:
         """Everything on the executions topic as (partition, offset, record)."""
-        found = []
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.settings.kafka, enable_auto_commit=False, auto_offset_reset="earliest")
-        await consumer.start()
-        try:
+        found: list[tuple[int, int, Execution]] = []
+        topic = self.settings.topic(EXECUTIONS)
+        async with open_consumer(self.settings) as consumer:
             for partition in range(self.settings.partitions):
-                tp = TopicPartition(self.settings.topic(EXECUTIONS), partition)
-                consumer.assign([tp])
-                consumer.seek(tp, 0)
-                end = (await consumer.end_offsets([tp]))[tp]
-                while await consumer.position(tp) < end:
-                    for record in (await consumer.getmany(tp, timeout_ms=200)).get(tp, ()):
-                        found.append((partition, record.offset, _EXECUTION.decode(record.value or b"")))
-        finally:
-            await consumer.stop()
+                first, end = await bounds(consumer, topic, partition)
+                async for records in read_range(consumer, topic, partition, first, end):
+                    found += [(partition, record.offset, _EXECUTION.decode(record.value or b"")) for record in records]
         return found
 
     async def settled(self) -> dict[str, OrderSettled]:
@@ -161,6 +156,7 @@ class Rig:
 
         executor = Executor(self.settings.model_copy(update=overrides), die)
         prepare(executor)
+        self.executors.append(executor)
         task = asyncio.create_task(executor.run())
         try:
             await wait_until(lambda: task.done() or len(executor.shards.owned) == self.settings.partitions, 30.0, "all shards taken")
@@ -171,6 +167,17 @@ class Rig:
                 await task
             if deaths:
                 raise deaths[0]
+
+
+async def read_reports(settings: Settings) -> list[MarketReport]:
+    """Everything on the topic of market reports."""
+    found: list[MarketReport] = []
+    async with open_consumer(settings) as consumer:
+        topic = settings.topic(MARKET_REPORTS)
+        first, end = await bounds(consumer, topic, 0)
+        async for records in read_range(consumer, topic, 0, first, end):
+            found += [msgspec.json.decode(record.value or b"", type=MarketReport) for record in records]
+    return found
 
 
 @contextlib.asynccontextmanager
