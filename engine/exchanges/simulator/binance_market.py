@@ -125,9 +125,9 @@ SPOT: Final = {
     ("GET", "/api/v3/depth"): Route(depth, weight=5),
     ("GET", "/api/v3/aggTrades"): Route(trades, weight=4),
     ("GET", "/api/v3/klines"): Route(candles, weight=2),
-    ("GET", "/api/v3/ticker/price"): Route(ticker_price, weight=2),
-    ("GET", "/api/v3/ticker/bookTicker"): Route(book_ticker, weight=2),
-    ("GET", "/api/v3/ticker/24hr"): Route(ticker_24hr, weight=2),
+    ("GET", "/api/v3/ticker/price"): Route(ticker_price, weight=2, weight_all=4),
+    ("GET", "/api/v3/ticker/bookTicker"): Route(book_ticker, weight=2, weight_all=4),
+    ("GET", "/api/v3/ticker/24hr"): Route(ticker_24hr, weight=2, weight_all=80),
     ("GET", "/dapi/v1/exchangeInfo"): Route(empty_info),
 }
 USDM: Final = {
@@ -141,6 +141,6 @@ USDM: Final = {
     ("GET", "/fapi/v1/premiumIndex"): Route(premium_index),
     ("GET", "/fapi/v1/ticker/price"): Route(ticker_price),
     ("GET", "/fapi/v2/ticker/price"): Route(ticker_price),
-    ("GET", "/fapi/v1/ticker/bookTicker"): Route(book_ticker, weight=2),
-    ("GET", "/fapi/v1/ticker/24hr"): Route(ticker_24hr),
+    ("GET", "/fapi/v1/ticker/bookTicker"): Route(book_ticker, weight=2, weight_all=5),
+    ("GET", "/fapi/v1/ticker/24hr"): Route(ticker_24hr, weight_all=40),
 }

@@ -255,7 +255,7 @@ ROUTES: Final = {
     ("POST", "/api/v3/order/cancelReplace"): Route(cancel_replace, "signed", 1, "create", "order"),
     ("GET", "/api/v3/order"): Route(get_order, "signed", 4, "query"),
     ("DELETE", "/api/v3/order"): Route(cancel_order, "signed", 1, "cancel"),
-    ("GET", "/api/v3/openOrders"): Route(open_orders, "signed", 6, "query"),
+    ("GET", "/api/v3/openOrders"): Route(open_orders, "signed", 6, "query", weight_all=80),
     ("DELETE", "/api/v3/openOrders"): Route(cancel_open_orders, "signed", 1, "cancel"),
     ("GET", "/api/v3/allOrders"): Route(all_orders, "signed", 20, "query"),
 }

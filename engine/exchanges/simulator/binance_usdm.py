@@ -274,7 +274,7 @@ ROUTES: Final = {
     ("PUT", "/fapi/v1/order"): Route(modify_order, "signed", 1, "other", "order"),
     ("DELETE", "/fapi/v1/order"): Route(cancel_order, "signed", 1, "cancel"),
     ("GET", "/fapi/v1/openOrder"): Route(get_open_order, "signed", 1, "query"),
-    ("GET", "/fapi/v1/openOrders"): Route(open_orders, "signed", 1, "query"),
+    ("GET", "/fapi/v1/openOrders"): Route(open_orders, "signed", 1, "query", weight_all=40),
     ("GET", "/fapi/v1/allOrders"): Route(all_orders, "signed", 5, "query"),
     ("DELETE", "/fapi/v1/allOpenOrders"): Route(cancel_all, "signed", 1, "cancel"),
     ("POST", "/fapi/v1/batchOrders"): Route(create_batch, "signed", 5, "create", "order"),

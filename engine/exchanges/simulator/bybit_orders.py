@@ -186,10 +186,24 @@ def cancel_batch(world: World, call: Call) -> tuple[dict[str, Any], dict[str, An
     return _each(call, end)
 
 
+def amend_batch(world: World, call: Call) -> tuple[dict[str, Any], dict[str, Any]]:
+    """POST order/amend-batch."""
+    category = category_of(call)
+
+    def change(item: dict[str, str]) -> dict[str, str]:
+        order = _open_order(world, call, category, item)
+        quantity, price = decimal(item.get("qty", ""), "qty"), decimal(item.get("price", ""), "price")
+        world.engine.amend(order, quantity or order.quantity, price or order.ask.price)
+        return {"category": category, "symbol": order.market.id} | _ids(order)
+
+    return _each(call, change)
+
+
 ROUTES: Final = {
     ("POST", "/v5/order/create"): Route(create, "signed", 1, "create", "create"),
     ("POST", "/v5/order/create-batch"): Route(create_batch, "signed", 1, "create", "create"),
     ("POST", "/v5/order/amend"): Route(amend, "signed", 1, "other", "create"),
+    ("POST", "/v5/order/amend-batch"): Route(amend_batch, "signed", 1, "other", "create"),
     ("POST", "/v5/order/cancel"): Route(cancel, "signed", 1, "cancel", "create"),
     ("POST", "/v5/order/cancel-batch"): Route(cancel_batch, "signed", 1, "cancel", "create"),
     ("POST", "/v5/order/cancel-all"): Route(cancel_all, "signed", 1, "cancel", "create"),

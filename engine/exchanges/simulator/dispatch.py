@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Final
 
-from engine.exchanges.simulator import binance_algo, binance_common, binance_sapi, binance_spot_account, binance_usdm_account, bybit_account
+from engine.exchanges.simulator import (
+    binance_algo,
+    binance_common,
+    binance_history,
+    binance_sapi,
+    binance_spot_account,
+    binance_usdm_account,
+    bybit_account,
+    bybit_history,
+)
 from engine.exchanges.simulator.bybit_common import refuse
 from engine.exchanges.simulator.limits import LimitReached, Limits
 from engine.exchanges.simulator.model import Refused
@@ -15,9 +24,9 @@ from engine.exchanges.simulator.world import Route, World
 
 Key = tuple[str, str]
 ROUTES: Final[dict[str, dict[Key, Route]]] = {
-    "binance": binance_spot_account.ROUTES | binance_sapi.ROUTES,
-    "binanceusdm": binance_usdm_account.ROUTES | binance_algo.ROUTES,
-    "bybit": bybit_account.ROUTES,
+    "binance": binance_spot_account.ROUTES | binance_sapi.ROUTES | binance_history.SPOT,
+    "binanceusdm": binance_usdm_account.ROUTES | binance_algo.ROUTES | binance_history.USDM,
+    "bybit": bybit_account.ROUTES | bybit_history.ROUTES,
 }
 _PREFIXES: Final = (("/fapi/", "binanceusdm"), ("/api/", "binance"), ("/sapi/", "binance"), ("/dapi/", "binance"), ("/v5/", "bybit"))
 _HOSTS: Final = {

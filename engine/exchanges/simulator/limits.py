@@ -53,10 +53,11 @@ class Window:
 
 @dataclass(slots=True)
 class Limits:
-    """Counters of all IPs and accounts; `ban_s` is how long an IP that ignores 429 (or floods Bybit) is shut out."""
+    """Counters of all IPs and accounts. An IP that ignores Binance's 429 is shut out for `ban_s`, one that floods Bybit `bybit_ban_s`."""
 
     clock: Clock
     ban_s: float = 120.0
+    bybit_ban_s: float = 600.0
     windows: dict[tuple[str, ...], Window] = field(default_factory=dict)
     banned: dict[tuple[str, str], int] = field(default_factory=dict)
     warned: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -68,11 +69,12 @@ class Limits:
             raise self._ban(call, key, now)
         if call.exchange == "bybit":
             if self._window("ip", *key).add(now, _BYBIT_IP_MS, 1) > _BYBIT_IP:
-                self.banned[key] = now + int(self.ban_s * 1000)
+                self.banned[key] = now + int(self.bybit_ban_s * 1000)
                 raise self._ban(call, key, now)
             return {}
         window, limit = self._window("weight", *key), _WEIGHT[call.exchange]
-        used = window.add(now, 60_000, route.weight)
+        weight = route.weight_all if route.weight_all and "symbol" not in call.query else route.weight
+        used = window.add(now, 60_000, weight)
         headers = {"X-MBX-USED-WEIGHT": str(used), "X-MBX-USED-WEIGHT-1M": str(used)}
         if used > limit:
             self.warned[key] = self.warned.get(key, 0) + 1

@@ -75,7 +75,7 @@ class Simulator:
 
     async def start(self, host: str = "127.0.0.1", port: int = 0, tls_folder: Path | None = None, tls_port: int = 0) -> None:
         """Listen on loopback (port 0: any free one); with `tls_folder` also a TLS listener whose CA is written there as `ca.pem`."""
-        self._runner = web.ServerRunner(web.Server(self._handle, request_factory=_request, access_log=None))
+        self._runner = web.ServerRunner(web.Server(self._handle, request_factory=_request, access_log=None), shutdown_timeout=0.5)
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port, backlog=2048).start()
         if tls_folder is not None:

@@ -73,10 +73,12 @@ Handler = Callable[[World, Call], Any]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One endpoint: who may call it (`none`, `key`, `signed`), its weight on the IP, what faults it belongs to, its order count."""
+    """One endpoint: who may call it (`none`, `key`, `signed`), its weight on the IP (`weight_all` without a symbol), what faults it
+    belongs to (`kind`), which limit of the account counts it (`group`)."""
 
     handler: Handler
     auth: str = "none"
     weight: int = 1
     kind: str = "other"
     group: str = ""
+    weight_all: int = 0

@@ -1,0 +1,99 @@
+"""Bybit v5 history that ccxt can ask for beside orders: candles, funding, risk limits, closed profit and loss."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from engine.exchanges.simulator.bybit_common import VENUE_OF, category_of, market_of, optional_market, order_id, page
+from engine.exchanges.simulator.model import Fill, plain
+from engine.exchanges.simulator.wire import Call
+from engine.exchanges.simulator.world import DAY_MS, Route, World
+
+_EIGHT_HOURS_MS: Final = 8 * 3_600_000
+_MINUTES: Final = {"D": 1440, "W": 10_080, "M": 43_200}
+
+
+def candles(world: World, call: Call) -> dict[str, Any]:
+    """GET market/kline: flat candles, newest first (the price path has no memory)."""
+    category = category_of(call)
+    market, limit = market_of(world, category, call.params.get("symbol", "")), min(call.integer("limit", 200), 1000)
+    interval = call.params.get("interval", "1")
+    width = _MINUTES.get(interval) or int(interval) if interval in _MINUTES or interval.isdigit() else 1
+    mid, now = plain(world.prices.mid(market)), world.clock.now_ms()
+    start = now - now % (width * 60_000)
+    rows = [[str(start - number * width * 60_000), mid, mid, mid, mid, "1", mid] for number in range(limit)]
+    return {"symbol": market.id, "category": category, "list": rows}
+
+
+def funding(world: World, call: Call) -> dict[str, Any]:
+    """GET market/funding/history: the last settlement (nothing is charged here)."""
+    category = category_of(call)
+    market = market_of(world, category, call.params.get("symbol", ""))
+    last = world.clock.now_ms() // _EIGHT_HOURS_MS * _EIGHT_HOURS_MS
+    return {"category": category, "list": [{"symbol": market.id, "fundingRate": "0.0001", "fundingRateTimestamp": str(last)}]}
+
+
+def risk_limits(world: World, call: Call) -> dict[str, Any]:
+    """GET market/risk-limit: one tier a market."""
+    category = category_of(call)
+    market = optional_market(world, call, category)
+    chosen = [market] if market else list(world.markets[VENUE_OF[category]].values())
+    tier = {
+        "id": 1,
+        "riskLimitValue": "2000000",
+        "maintenanceMargin": "0.005",
+        "initialMargin": "0.01",
+        "isLowestRisk": 1,
+        "mmDeduction": "",
+    }
+    rows = [{"symbol": m.id} | tier | {"maxLeverage": f"{m.max_leverage}.00"} for m in chosen]
+    return {"category": category, "nextPageCursor": "", "list": rows}
+
+
+def closed_profit(world: World, call: Call) -> dict[str, Any]:
+    """GET position/closed-pnl: fills that closed something, newest first."""
+    category = category_of(call)
+    market, now = optional_market(world, call, category), world.clock.now_ms()
+    start, end = call.integer("startTime", now - 7 * DAY_MS), call.integer("endTime", now)
+    fills = [
+        fill
+        for fill in reversed(call.owner.fills)
+        if fill.realized and (market is None or fill.order.market is market) and start <= fill.at_ms <= end
+    ]
+    chosen, cursor = page(call, fills, 50, 100)
+    return {"category": category, "nextPageCursor": cursor, "list": [_closed(fill) for fill in chosen]}
+
+
+def _closed(fill: Fill) -> dict[str, Any]:
+    order, m = fill.order, fill.order.market
+    sign = 1 if order.ask.side == "SELL" else -1
+    entry = fill.price - sign * fill.realized / fill.quantity
+    return {
+        "symbol": m.id,
+        "orderId": order_id(order),
+        "orderType": order.ask.type,
+        "side": order.ask.side.title(),
+        "qty": plain(order.quantity),
+        "orderPrice": plain(order.ask.price),
+        "execType": "Trade",
+        "closedSize": plain(fill.quantity),
+        "cumEntryValue": plain(entry * fill.quantity),
+        "avgEntryPrice": plain(entry),
+        "cumExitValue": plain(fill.quote),
+        "avgExitPrice": plain(fill.price),
+        "closedPnl": plain(fill.realized - fill.fee),
+        "closeFee": plain(fill.fee),
+        "openFee": "0",
+        "fillCount": "1",
+        "leverage": str(order.account.leverage_of(m)),
+        "createdTime": str(order.created_ms),
+        "updatedTime": str(fill.at_ms),
+    }
+
+
+ROUTES: Final = {
+    ("GET", "/v5/market/kline"): Route(candles),
+    ("GET", "/v5/market/funding/history"): Route(funding),
+    ("GET", "/v5/market/risk-limit"): Route(risk_limits),
+    ("GET", "/v5/position/closed-pnl"): Route(closed_profit, "signed", group="query"),
+}

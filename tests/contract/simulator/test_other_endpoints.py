@@ -1,0 +1,125 @@
+"""Everything else that ccxt can ask of a trading account here parses: tickers, trades, candles, funding, leverage, fees, history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engine.exchanges.simulator import Simulator
+from tests.contract.simulator.clients import client, signed
+
+SYMBOL = "BTC/USDT:USDT"
+PUBLIC: list[tuple[str, tuple[Any, ...]]] = [
+    ("fetch_tickers", ()),
+    ("fetch_trades", ()),
+    ("fetch_ohlcv", ()),
+    ("fetch_funding_rate", ()),
+    ("fetch_funding_rate_history", ()),
+    ("fetch_market_leverage_tiers", ()),
+    ("fetch_last_prices", ()),
+    ("fetch_bids_asks", ()),
+    ("fetch_open_interest", ()),
+]
+UNKNOWN_HERE = {"bybit": {"fetch_last_prices", "fetch_open_interest"}, "binance": set[str]()}
+
+
+@pytest.mark.parametrize("exchange", ["binance", "bybit"])
+@pytest.mark.parametrize("call", [name for name, _ in PUBLIC])
+async def test_market_data(simulator: Simulator, exchange: str, call: str) -> None:
+    if call in UNKNOWN_HERE[exchange]:
+        return
+    async with client(simulator, exchange) as ex:
+        await ex.load_markets()
+        many = call in ("fetch_tickers", "fetch_last_prices", "fetch_bids_asks")
+        assert await getattr(ex, call)([SYMBOL] if many else SYMBOL)
+        if call in ("fetch_trades", "fetch_ohlcv"):
+            assert await getattr(ex, call)("BTC/USDT")
+
+
+@pytest.mark.parametrize("exchange", ["binance", "bybit"])
+async def test_account_history(simulator: Simulator, exchange: str) -> None:
+    async with client(simulator, exchange) as ex:
+        await ex.create_order(SYMBOL, "market", "buy", 0.1)
+        await ex.create_order(SYMBOL, "market", "sell", 0.1, None, {"reduceOnly": True})
+        assert (await ex.fetch_trading_fee(SYMBOL))["taker"] > 0
+        assert (await ex.fetch_trading_fee("BTC/USDT"))["taker"] == 0.001
+        if exchange == "bybit":
+            (closed,) = await ex.fetch_positions_history([SYMBOL])
+            assert closed["realizedPnl"] < 0
+            made = [await ex.create_order(SYMBOL, "limit", "buy", 0.1, 40000) for _ in range(2)]
+            changes = [{"id": m["id"], "symbol": SYMBOL, "type": "limit", "side": "buy", "amount": 0.2, "price": 41000} for m in made]
+            await ex.edit_orders(changes)
+            assert {order["price"] for order in await ex.fetch_open_orders(SYMBOL)} == {41000}
+        else:
+            rows = await ex.fapiprivate_get_income({"symbol": "BTCUSDT"})
+            assert [row["incomeType"] for row in rows] == ["COMMISSION", "REALIZED_PNL", "COMMISSION"]
+            assert await ex.fetch_my_liquidations(SYMBOL) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "params", "code"),
+    [
+        ("/v5/position/list", {"category": "linear"}, 10001),
+        ("/v5/position/list", {"category": "spot"}, 10001),
+        ("/v5/order/realtime", {"category": "linear"}, 10001),
+        ("/v5/order/history", {"category": "linear", "cursor": "x"}, 10001),
+        ("/v5/market/instruments-info", {"category": "stocks"}, 10001),
+        ("/v5/market/tickers", {}, 10001),
+        ("/v5/execution/list", {"category": "linear", "limit": "many"}, 10001),
+        ("/v5/account/info", {}, 0),
+    ],
+)
+async def test_bybit_names_what_is_wrong(simulator: Simulator, path: str, params: dict[str, str], code: int) -> None:
+    _, reply = await signed(simulator, "GET", path, params)
+    assert reply["retCode"] == code
+
+
+async def test_pages_of_bybit_lists(simulator: Simulator) -> None:
+    for number in range(3):
+        order = {
+            "category": "linear",
+            "symbol": "BTCUSDT",
+            "side": "Buy",
+            "orderType": "Market",
+            "qty": "0.01",
+            "orderLinkId": f"n{number}",
+        }
+        await signed(simulator, "POST", "/v5/order/create", order)
+    _, first = await signed(simulator, "GET", "/v5/order/history", {"category": "linear", "limit": "2"})
+    cursor = first["result"]["nextPageCursor"].replace("%3A", ":")
+    _, rest = await signed(simulator, "GET", "/v5/order/history", {"category": "linear", "limit": "2", "cursor": cursor})
+    links = [row["orderLinkId"] for reply in (first, rest) for row in reply["result"]["list"]]
+    assert links == ["n2", "n1", "n0"] and rest["result"]["nextPageCursor"] == ""
+
+
+async def test_a_set_leverage_and_margin_batch(simulator: Simulator) -> None:
+    async with client(simulator, "binance") as ex:
+        await ex.set_leverage(9, SYMBOL)
+        assert (await ex.fetch_leverage(SYMBOL))["longLeverage"] == 9
+        await ex.create_order(SYMBOL, "limit", "buy", 0.1, 40000)
+        with pytest.raises(Exception, match="exists open orders"):
+            await ex.set_margin_mode("isolated", SYMBOL)
+        with pytest.raises(Exception, match="exists open orders"):
+            await ex.set_position_mode(True, SYMBOL)
+        await ex.cancel_all_orders(SYMBOL)
+        await ex.create_order(SYMBOL, "market", "buy", 0.1)
+        with pytest.raises(Exception, match="exists position"):
+            await ex.set_margin_mode("isolated", SYMBOL)
+        with pytest.raises(Exception, match="exists position"):
+            await ex.set_position_mode(True, SYMBOL)
+        await ex.set_margin_mode("isolated", "ETH/USDT:USDT")
+        assert (await ex.fetch_margin_mode("ETH/USDT:USDT"))["marginMode"] == "isolated"
+    async with client(simulator, "bybit") as ex:
+        await ex.set_margin_mode("isolated", SYMBOL)
+        with pytest.raises(Exception, match="110026"):
+            await ex.set_margin_mode("isolated", SYMBOL)
+        with pytest.raises(Exception, match="110013"):
+            await ex.set_leverage(101, SYMBOL)
+        await ex.create_order(SYMBOL, "limit", "buy", 0.1, 40000)
+        with pytest.raises(Exception, match="110028"):
+            await ex.set_position_mode(True, SYMBOL)
+        await ex.create_order(SYMBOL, "market", "buy", 0.1)
+        with pytest.raises(Exception, match="110024"):
+            await ex.set_position_mode(True, SYMBOL)
+        assert (await ex.fetch_leverage(SYMBOL))["longLeverage"] == 10
