@@ -77,7 +77,7 @@ def _seal(aead: AESGCM, clear: bytes, whose: bytes) -> bytes:
 def _open(aead: AESGCM, sealed: bytes, whose: bytes) -> bytes:
     try:
         return aead.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], whose)
-    except InvalidTag:
+    except (InvalidTag, ValueError):
         raise VaultSealed("a credential does not open under this master key") from None
 
 
