@@ -11,6 +11,7 @@ from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
 from aiokafka import AIOKafkaProducer
 
 from engine.config import Settings
@@ -106,8 +107,6 @@ class Logbook:
 
 
 def _replaced(marker: events.RoundCommitted, fields: dict[str, Any]) -> events.RoundCommitted:
-    import msgspec
-
     return msgspec.structs.replace(marker, **fields)
 
 
@@ -141,14 +140,21 @@ def decided(shard: int, signal_id: str = "s-1", **fields: Any) -> events.SignalD
 
 def expired(shard: int, signal_id: str = "s-1", **fields: Any) -> events.SignalExpired:
     """It expired there."""
-    return events.SignalExpired(originator_id=shard_originator(shard), originator_version=1, at=START_MS + 60_000, signal_id=signal_id, **fields)
+    return events.SignalExpired(
+        originator_id=shard_originator(shard), originator_version=1, at=START_MS + 60_000, signal_id=signal_id, **fields
+    )
 
 
 def configured(follower: str, **fields: Any) -> events.FollowerConfigured:
     """Settings of a follower, by keywords."""
     at, version = fields.pop("at", START_MS), fields.pop("config_version", 1)
     return events.FollowerConfigured(
-        originator_id=follower, originator_version=version, at=at, settings=FollowerSettings(**fields), config_version=version, request_id="r"
+        originator_id=follower,
+        originator_version=version,
+        at=at,
+        settings=FollowerSettings(**fields),
+        config_version=version,
+        request_id="r",
     )
 
 
