@@ -17,7 +17,7 @@ from typing import Final
 
 from aiokafka import AIOKafkaProducer
 
-from engine.agents.loading import Loaded, load_shard
+from engine.agents.loading import load_shard
 from engine.config import Settings
 from engine.domain.events import RoundCommitted
 from engine.domain.messages import TradeCommand
@@ -28,6 +28,7 @@ from engine.fate import die
 from engine.log.codec import decode_inbox, encode_event
 from engine.log.consume import end_of, open_consumer
 from engine.log.reader import Position, chain
+from engine.log.replay import Loaded
 from engine.log.snapshots import write_snapshot
 from engine.log.writer import Keyed, ShardWriter
 from engine.topology import EVENTS
