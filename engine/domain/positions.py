@@ -33,7 +33,12 @@ RETRY_MAX_MS = 60_000
 def request_orders(state: ShardState, follower: FollowerState, orders: tuple[PlaceOrder, ...]) -> None:
     """Opens become pending, exits reserve; each goes to the outbox. Shadow orders fill at the whale's price at once."""
     for order in orders:
-        lot = _lot_of(follower, order)
+        lots = follower.lots
+        if lots is None:
+            lots = follower.lots = {}
+        lot = lots.get(key := order_lot_key(order))
+        if lot is None:
+            lot = lots[key] = _new_lot(order)
         if order.mode == "shadow":
             _fill(state, follower, lot, order, order.quantity, order.quantity, order.reference_price or _entry(lot))
             continue
@@ -44,23 +49,18 @@ def request_orders(state: ShardState, follower: FollowerState, orders: tuple[Pla
         else:
             lot.reserved += order.quantity
         if follower.orders is None:
-            follower.orders = {}
-        follower.orders[order.command_id] = order
+            follower.orders = {order.command_id: order}
+        else:
+            follower.orders[order.command_id] = order
         state.command_seq += 1
         state.outbox.append(TradeCommand(seq=state.command_seq, body=order))
 
 
-def _lot_of(follower: FollowerState, order: PlaceOrder) -> Lot:
-    key = order_lot_key(order)
-    if follower.lots is None:
-        follower.lots = {}
-    lot = follower.lots.get(key)
-    if lot is None:
-        direction: Direction = "long" if (order.side == "buy") == (order.kind == "open") else "short"
-        lot = follower.lots[key] = Lot(
-            whale_id=order.whale_id, venue=order.venue, symbol=order.symbol, direction=direction, mode=order.mode, leverage=order.leverage
-        )
-    return lot
+def _new_lot(order: PlaceOrder) -> Lot:
+    direction: Direction = "long" if (order.side == "buy") == (order.kind == "open") else "short"
+    return Lot(
+        whale_id=order.whale_id, venue=order.venue, symbol=order.symbol, direction=direction, mode=order.mode, leverage=order.leverage
+    )
 
 
 def apply_exits(
@@ -132,28 +132,33 @@ def _forget_waiting(state: ShardState, follower: FollowerState, command_ids: lis
 
 def order_ended(state: ShardState, follower: FollowerState, event: OrderEnded) -> None:
     """Fold an order's end state into its lot. What an exit did not fill stays due and is asked for again."""
-    orders = follower.orders or {}
+    orders, lots = follower.orders, follower.lots
+    assert orders and lots, "an order ends that was never requested"
     order = orders.pop(event.command_id)
-    follower.orders = orders or None
+    if not orders:
+        follower.orders = None
     follower.suspects = None
-    follower.last_outcome_at = max(follower.last_outcome_at, event.settled_at)
-    lot = _lot_of(follower, order)
+    if event.settled_at > follower.last_outcome_at:
+        follower.last_outcome_at = event.settled_at
+    lot = lots[order_lot_key(order)]
     if order.kind == "open":
         lot.pending -= order.quantity
         lot.pending_quote -= order.quantity * (order.reference_price or ZERO)
-        fraction = lot.waits.pop(event.command_id, ZERO) if lot.waits else ZERO
-        lot.waits = lot.waits or None
-        lot.due += fraction * event.quantity
+        if lot.waits:
+            lot.due += lot.waits.pop(event.command_id, ZERO) * event.quantity
+            lot.waits = lot.waits or None
     else:
         lot.reserved -= order.quantity
         _note_failed_exit(state, lot, order.quantity - event.quantity)
     lot.due_from = event.command_id
     if event.quantity:
         _fill(state, follower, lot, order, event.filled, event.quantity, event.average_price or ZERO, event.fee_quote)
-    lot.due = max(ZERO, min(lot.due, lot.free))
-    if order.kind == "exit":
+    if lot.due:
+        lot.due = max(ZERO, min(lot.due, lot.free))
+    if lot.retry_at:
         refresh_alarm(state, follower)
-    drop_ended_lots(state, follower)
+    if lot.empty:
+        drop_ended_lots(state, follower)
 
 
 def _note_failed_exit(state: ShardState, lot: Lot, missing: Decimal) -> None:
