@@ -16,7 +16,7 @@ from engine.config import Settings
 from engine.domain.shard import decide, evolve, fold_marker, new_state, restore_state
 from engine.domain.state import ShardState
 from engine.errors import LogCorrupt
-from engine.log.codec import ROUND_KEY, decode_event, decode_inbox, decode_marker, encode
+from engine.log.codec import ROUND_KEY, decode_inbox, decode_marker, decode_to_fold, encode
 from engine.log.consume import bounds, end_of, open_consumer, read_range
 from engine.log.reader import AcceptedRound, Position, RoundReader
 from engine.log.snapshots import newest_snapshot
@@ -65,7 +65,7 @@ async def fold_log(
 def fold_round(state: ShardState, accepted: AcceptedRound) -> None:
     """Fold an accepted round."""
     for _, _, value, _ in accepted.events:
-        evolve(state, decode_event(value))
+        evolve(state, decode_to_fold(value))
     fold_marker(state, accepted.marker)
 
 
