@@ -110,6 +110,8 @@ class Stack:
             "simulator_port": simulator_port,
             "api_port": free_port(),
             "exchange_url": f"http://127.0.0.1:{simulator_port}",
+            "venue_limits": False,
+            "marks_interval_s": 1.0,
             "master_key": base64.b64encode(os.urandom(32)).decode(),
         } | self._overrides
         names = {"kafka": "KAFKA_BOOTSTRAP_SERVERS", "database_url": "DATABASE_URL"}
