@@ -128,6 +128,9 @@ def _on_gate(state: ShardState, body: SetGate, src: SourcePosition, out: list[An
 
 
 def _on_release(state: ShardState, body: ReleaseSignals, src: SourcePosition, out: list[AnyEvent]) -> None:
+    """Only a record that names its signals does anything: shards must not resolve `max_signals` each for itself."""
+    if not body.signal_ids:
+        return
     _release(state, out, signal_queue.next_signals(state, body))
     _release(state, out, signal_queue.passing(state))
 
