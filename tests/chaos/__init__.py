@@ -1,0 +1,1 @@
+"""Faults: the deterministic simulation and its checks."""

@@ -1,0 +1,1 @@
+"""A whole deployment in one thread: sequencers, engines and executors (the real classes) on a virtual log, clock and exchange."""
