@@ -44,6 +44,7 @@ from engine.topology import MARKET_REPORTS, shard_of
 log = logging.getLogger(__name__)
 SWEEP_S: Final = 0.5
 SWEEP_CHUNK: Final = 500
+NEVER: Final = 1 << 62
 
 
 class Executor:
@@ -66,6 +67,7 @@ class Executor:
         )
         running: Counter[Account] = Counter()
         self.switches, self.switches_known, self._sweep_now = Switches(), asyncio.Event(), asyncio.Event()
+        self._swept = 0
         self.directory = Directory(settings.database_url.get_secret_value(), load_master_key(settings), self._appeared)
         self.market = Market(self.exchanges, self.producer, settings.topic(MARKET_REPORTS), lambda: 0 in self.shards.owned, now_ms)
         self.reports = AccountReports(
@@ -134,11 +136,12 @@ class Executor:
             await self._sweep_once()
 
     async def _sweep_once(self) -> None:
-        refused = [
-            (job, reason)
-            for job in self.scheduler.jobs()
-            if not (job.running or job.unresolved or job.shard.paused) and (reason := self.desk.refusal(job))
-        ]
+        """Only after a switch was set need every waiting order be held against the switches; else its own time and state will do."""
+        now, changed = now_ms(), self.switches.changed != self._swept
+        self._swept = self.switches.changed
+        waiting = (job for job in self.scheduler.jobs() if not (job.running or job.unresolved or job.shard.paused))
+        suspects = list(waiting) if changed else [job for job in waiting if job.cancelled or now >= (job.order.expires_at or NEVER)]
+        refused = [(job, reason) for job in suspects if (reason := self.desk.refusal(job))]
         self.scheduler.drop(job for job, _ in refused)
         for first in range(0, len(refused), SWEEP_CHUNK):
             part = refused[first : first + SWEEP_CHUNK]
