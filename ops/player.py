@@ -17,7 +17,7 @@ from engine.log.publish import Published, Publisher, Sent, open_publisher
 from ops.detect import signals_from_fills
 
 UNACKED: Final = 500
-SOURCE: Final = "/remora/detect/fills"
+SOURCE: Final = "/remora/player"
 OnPublish = Callable[[WhaleSignal, Published], None]
 Gate = Callable[[], Awaitable[None]]
 """Awaited before each signal: whoever plays can hold back until enough has come out at the other end."""
@@ -30,14 +30,15 @@ async def play(
     *,
     on_publish: OnPublish | None = None,
     gate: Gate | None = None,
+    restamp: bool = True,
 ) -> int:
     """Publish `signals` in order, `speed` times as fast as recorded (None: as fast as they are taken); gives how many.
 
-    `on_publish` is called for each signal, in order, once it is acked.
+    `on_publish` is called for each signal, in order, once it is acked. Without `restamp` a signal keeps its `detected_at`.
     """
     try:
         async with open_publisher(settings, "remora-detector") as publisher, asyncio.TaskGroup() as group:
-            return await _play(publisher, group, _paced(signals, speed, gate), on_publish)
+            return await _play(publisher, group, _paced(signals, speed, gate), on_publish, restamp)
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from errors
 
@@ -46,7 +47,7 @@ async def _play(publisher: Publisher, group: asyncio.TaskGroup, signals: AsyncIt
     published, unacked = 0, asyncio.Queue[tuple[WhaleSignal, Sent]](UNACKED)
     acks = group.create_task(_await_acks(unacked, on_publish))
     async for signal in signals:
-        current = signal.model_copy(update={"detected_at": datetime.now(UTC)})
+        current = signal.model_copy(update={"detected_at": datetime.now(UTC)}) if restamp else signal
         await unacked.put((current, await publisher.send_signal(current, source=SOURCE)))
         published += 1
     await unacked.join()

@@ -1,4 +1,4 @@
-"""The published contract: JSON Schemas and an AsyncAPI 3 page, generated from the models into `docs/contract`."""
+"""The published contract: JSON Schemas and an AsyncAPI 3 page, generated from the models: `python -m engine.contracts.export` writes `docs/contract`."""
 
 from __future__ import annotations
 
@@ -129,3 +129,7 @@ def export_contract(folder: Path = FOLDER) -> list[Path]:
 
 def _differs(path: Path, text: str) -> bool:
     return not path.exists() or path.read_text() != text
+
+
+if __name__ == "__main__":
+    export_contract()

@@ -37,11 +37,7 @@ class Verdict:
 
 def check_file(path: Path) -> list[Verdict]:
     """Verdicts on a file's signals. Errors: ConfigInvalid when the file cannot be read at all."""
-    try:
-        body = path.read_bytes()
-    except OSError as error:
-        raise ConfigInvalid(f"{path} cannot be read: {error.strerror}.") from error
-    return [_verdict(index, item) for index, item in enumerate(_items(body), 1)]
+    return [_verdict(index, item) for index, item in enumerate(_items(_read(path)), 1)]
 
 
 def read_signals(path: Path) -> list[WhaleSignal]:
@@ -50,6 +46,24 @@ def read_signals(path: Path) -> list[WhaleSignal]:
         if not verdict.accepted:
             raise ConfigInvalid(f"{path}, signal {verdict.index}: {verdict.field}: got {verdict.value!r}, expected {verdict.expected}.")
     return [check_item(item) for item in _items(path.read_bytes())]
+
+
+def read_signals(path: Path) -> list[WhaleSignal]:
+    """A file's signals, all of them. Errors: ContractViolation at the first that is refused, with its number; ConfigInvalid."""
+    signals = []
+    for index, item in enumerate(_items(_read(path)), 1):
+        try:
+            signals.append(check_item(item))
+        except ContractViolation as violation:
+            raise ContractViolation(f"signal {index}: {violation.field}", violation.value, violation.expected) from None
+    return signals
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigInvalid(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _items(body: bytes) -> list[Any]:

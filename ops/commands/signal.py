@@ -34,7 +34,7 @@ def publish(file: File, json: Json = False) -> None:
     from engine.contracts.files import read_signals
     from ops.player import play
 
-    emit({"published": asyncio.run(play(load_settings(), read_signals(file)))}, json)
+    emit({"published": asyncio.run(play(load_settings(), read_signals(file), restamp=False))}, json)
 
 
 @detect.command()

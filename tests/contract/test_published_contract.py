@@ -14,7 +14,7 @@ from engine.contracts.export import FOLDER, contract_documents, export_contract
 
 @pytest.mark.parametrize("name", sorted(contract_documents()))
 def test_committed_file_is_generated(name: str) -> None:
-    assert (FOLDER / name).read_text() == contract_documents()[name], "run `remora contract export`"
+    assert (FOLDER / name).read_text() == contract_documents()[name], "python -m engine.contracts.export"
 
 
 @pytest.mark.parametrize("name", [name for name in contract_documents() if name.endswith(".schema.json")])

@@ -67,6 +67,15 @@ async def test_a_recording_in_its_own_pace(settings: SettingsFactory, tmp_path: 
     assert parse_speed("max") is None
 
 
+async def test_signals_by_hand_keep_their_times(settings: SettingsFactory) -> None:
+    made = settings()
+    await ensure_topics(made)
+    told: list[WhaleSignal] = []
+    signals = list(seeded_signals(1, 2))
+    assert await play(made, signals, on_publish=lambda signal, _: told.append(signal), restamp=False) == 2
+    assert told == signals
+
+
 async def test_no_broker_is_one_clear_error() -> None:
     with pytest.raises(DependencyUnreachable, match="did not answer"):
         await play(Settings(kafka="127.0.0.1:1"), seeded_signals(1, 1))  # type: ignore[call-arg]

@@ -11,8 +11,8 @@ import pytest
 
 from engine.contracts.check import RawRecord, read_signal
 from engine.contracts.export import contract_documents
-from engine.contracts.files import check_file, check_item, record_of
-from engine.errors import ContractViolation
+from engine.contracts.files import check_file, check_item, read_signals, record_of
+from engine.errors import ConfigInvalid, ContractViolation
 from engine.topology import MAX_SIGNAL_BYTES
 
 GOLDEN = sorted((Path(__file__).parents[2] / "golden" / "signals").glob("*.json"))
@@ -95,10 +95,12 @@ def test_check_file_reads_every_form(tmp_path: Path) -> None:
     array = tmp_path / "signals.json"
     array.write_text(json.dumps([body, {**body, "price": 1.5}]))
     assert [verdict.field for verdict in check_file(array)] == ["", "price"]
+    with pytest.raises(ContractViolation, match="signal 2: price"):
+        read_signals(array)
+    array.write_text(json.dumps([body, body]))
+    assert [signal.signal_id for signal in read_signals(array)] == ["acc3-1", "acc3-1"]
 
 
 def test_an_unreadable_file_is_one_clear_sentence(tmp_path: Path) -> None:
-    from engine.errors import ConfigInvalid
-
     with pytest.raises(ConfigInvalid, match="cannot be read"):
         check_file(tmp_path / "absent.json")
