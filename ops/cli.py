@@ -15,7 +15,9 @@ import typer
 from engine.config import load_settings
 from engine.errors import RemoraError
 from ops.commands import follower, queue, signal, stack, state, switches
+from ops.commands.bench import bench
 from ops.commands.demo import demo
+from ops.commands.log import explain, replay, verify
 
 app = typer.Typer(name="remora", help="Event-sourced copy trading on a Kafka log.", no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(follower.app, name="follower")
@@ -28,6 +30,10 @@ app.command("flatten")(switches.flatten)
 app.command("init")(stack.init)
 app.command("status")(state.status)
 app.command("demo")(demo)
+app.command("replay")(replay)
+app.command("verify")(verify)
+app.command("explain")(explain)
+app.command("bench")(bench)
 
 ROLES: dict[str, str] = {
     "sequencer": "engine.agents.sequencer",
