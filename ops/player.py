@@ -43,7 +43,9 @@ async def play(
         raise errors.exceptions[0] from errors
 
 
-async def _play(publisher: Publisher, group: asyncio.TaskGroup, signals: AsyncIterator[WhaleSignal], on_publish: OnPublish | None) -> int:
+async def _play(
+    publisher: Publisher, group: asyncio.TaskGroup, signals: AsyncIterator[WhaleSignal], on_publish: OnPublish | None, restamp: bool
+) -> int:
     published, unacked = 0, asyncio.Queue[tuple[WhaleSignal, Sent]](UNACKED)
     acks = group.create_task(_await_acks(unacked, on_publish))
     async for signal in signals:

@@ -1,4 +1,4 @@
-"""The published contract: JSON Schemas and an AsyncAPI 3 page, generated from the models: `python -m engine.contracts.export` writes `docs/contract`."""
+"""The published contract: JSON Schemas and an AsyncAPI 3 page. `python -m engine.contracts.export` writes them into `docs/contract`."""
 
 from __future__ import annotations
 

@@ -45,18 +45,7 @@ def read_signals(path: Path) -> list[WhaleSignal]:
     for verdict in check_file(path):
         if not verdict.accepted:
             raise ConfigInvalid(f"{path}, signal {verdict.index}: {verdict.field}: got {verdict.value!r}, expected {verdict.expected}.")
-    return [check_item(item) for item in _items(path.read_bytes())]
-
-
-def read_signals(path: Path) -> list[WhaleSignal]:
-    """A file's signals, all of them. Errors: ContractViolation at the first that is refused, with its number; ConfigInvalid."""
-    signals = []
-    for index, item in enumerate(_items(_read(path)), 1):
-        try:
-            signals.append(check_item(item))
-        except ContractViolation as violation:
-            raise ContractViolation(f"signal {index}: {violation.field}", violation.value, violation.expected) from None
-    return signals
+    return [check_item(item) for item in _items(_read(path))]
 
 
 def _read(path: Path) -> bytes:

@@ -95,7 +95,7 @@ def test_check_file_reads_every_form(tmp_path: Path) -> None:
     array = tmp_path / "signals.json"
     array.write_text(json.dumps([body, {**body, "price": 1.5}]))
     assert [verdict.field for verdict in check_file(array)] == ["", "price"]
-    with pytest.raises(ContractViolation, match="signal 2: price"):
+    with pytest.raises(ConfigInvalid, match="signal 2: price"):
         read_signals(array)
     array.write_text(json.dumps([body, body]))
     assert [signal.signal_id for signal in read_signals(array)] == ["acc3-1", "acc3-1"]
