@@ -86,6 +86,8 @@ class Seqs:
         if self.watermark is None:
             return None
         if not self._read:
-            return next_command, Hint(self.watermark, next_execution, epoch)
+            # What a former owner wrote about commands that were not read again yet still counts.
+            executions = self._from if self._mentioned_to > self.watermark else (next_execution, epoch)
+            return next_command, Hint(self.watermark, *executions)
         first = self._read[0]
         return first.command_offset, Hint(self.watermark, first.execution_offset, first.epoch)
