@@ -18,6 +18,7 @@ from ops.commands import follower, queue, signal, stack, state, switches
 from ops.commands.bench import bench
 from ops.commands.demo import demo
 from ops.commands.log import explain, replay, verify
+from ops.commands.soak import soak
 
 app = typer.Typer(name="remora", help="Event-sourced copy trading on a Kafka log.", no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(follower.app, name="follower")
@@ -34,6 +35,7 @@ app.command("replay")(replay)
 app.command("verify")(verify)
 app.command("explain")(explain)
 app.command("bench")(bench)
+app.command("soak")(soak)
 
 ROLES: dict[str, str] = {
     "sequencer": "engine.agents.sequencer",

@@ -11,7 +11,7 @@ import typer
 
 from ops.commands.common import Json
 
-NAMES = ("decisions", "replay", "recovery", "orders", "latency", "halt", "projection", "rebuild", "api")
+NAMES = ("decisions", "replay", "recovery", "orders", "latency", "halt", "projection", "rebuild")
 
 
 def bench(name: Annotated[str, typer.Argument(help=f"One of {', '.join(NAMES)}.")], json: Json = False) -> None:
