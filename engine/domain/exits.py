@@ -18,7 +18,7 @@ from engine.domain.ids import command_id
 from engine.domain.limits import mark_of
 from engine.domain.messages import CancelOrder, PlaceOrder
 from engine.domain.sizing import floor_to, legs_of, smallest_exit
-from engine.domain.state import ONE, ZERO, FollowerState, Lot, ShardState, lot_key, market_key, order_lot_key
+from engine.domain.state import ONE, ZERO, FollowerState, Lot, ShardState, lot_key, market_key, order_lot_key, part_of
 from engine.domain.values import SIDE_OF_EXIT, Priority
 
 
@@ -63,7 +63,7 @@ def price_of(state: ShardState, lot: Lot) -> Decimal:
 def plan_exit(state: ShardState, follower: FollowerState, lot: Lot, fraction: Decimal, why: Cause, first_leg: int = 0) -> LotPlan:
     """Lay out an exit of `fraction` of a lot (0: only what is due). Changes nothing."""
     free = lot.free
-    wanted = max(ZERO, free if fraction == ONE else fraction * (free - lot.due) + lot.due)
+    wanted = max(ZERO, free if fraction == ONE else part_of(free - lot.due, fraction) + lot.due)
     closing = wanted == free
     price = why.price if why.price is not None else price_of(state, lot)
     rules = state.rules.get(market_key(lot.venue, lot.symbol))

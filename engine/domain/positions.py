@@ -21,6 +21,7 @@ from engine.domain.state import (
     lot_key,
     market_key,
     order_lot_key,
+    part_of,
     remember,
     remove_from_index,
 )
@@ -145,7 +146,7 @@ def order_ended(state: ShardState, follower: FollowerState, event: OrderEnded) -
         lot.pending -= order.quantity
         lot.pending_quote -= order.quantity * (order.reference_price or ZERO)
         if lot.waits:
-            lot.due += lot.waits.pop(event.command_id, ZERO) * event.quantity
+            lot.due += part_of(event.quantity, lot.waits.pop(event.command_id, ZERO))
             lot.waits = lot.waits or None
     else:
         lot.reserved -= order.quantity

@@ -6,7 +6,7 @@ the structure itself.
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, TypeVar
 
 import msgspec
@@ -198,6 +198,14 @@ def intern(state: ShardState, value: T) -> T:
     """The one object of the shard that is written like `value` (1 and 1.0 are two: what is decided from them is written differently)."""
     shared: T = state.pool.setdefault(_encoder.encode(value), value)
     return shared
+
+
+_rounded = Context(prec=24)
+
+
+def part_of(quantity: Decimal, fraction: Decimal) -> Decimal:
+    """A fraction of a quantity. A third has no last digit: rounding to 24 digits makes a third of three one again, not a step less."""
+    return _rounded.multiply(quantity, fraction)
 
 
 def market_key(venue: str, symbol: str) -> str:
