@@ -9,6 +9,7 @@ import pytest
 from engine.domain.events import (
     CopiesSkipped,
     CopyDecided,
+    CopySkipped,
     OpenDropped,
     OrdersRequested,
 )
@@ -128,3 +129,22 @@ def test_a_flip_back_while_the_first_waits(shard: Shard) -> None:
     shard.settle(leaving)
     shard.settle_all()
     assert all(lot.direction == "long" for lot in shard.lots().values())
+
+
+def test_a_flip_while_exits_are_halted_is_due_and_opens_nothing(shard: Shard) -> None:
+    opened(shard)
+    shard.send(SetSwitch(request_id="h", state="halt_exits"), source="c")
+    events = shard.signal("flip", "sell", 3)
+    assert only(CopySkipped, events).reason == "kill_switch"
+    shard.send(SetSwitch(request_id="r", state="running"), source="c")
+    (leaving,) = only(OrdersRequested, shard.tick()).orders
+    assert leaving.kind == "exit"
+    shard.settle_all()
+    assert shard.lots() == {}
+
+
+def test_a_flip_of_an_unfollowed_whale_only_leaves(shard: Shard) -> None:
+    opened(shard)
+    shard.send(UnfollowWhale(request_id="u", follower_id="f1", whale_id="w1"))
+    decided = only(CopyDecided, shard.signal("flip", "sell", 3))
+    assert (decided.orders[0].kind, decided.waiting, decided.open_reason) == ("exit", (), "auto_copy_disabled")
