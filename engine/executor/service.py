@@ -68,6 +68,7 @@ class Executor:
         running: Counter[Account] = Counter()
         self.switches, self.switches_known, self._sweep_now = Switches(), asyncio.Event(), asyncio.Event()
         self._swept = 0
+        self.stopping: asyncio.Task[None] | None = None
         self.directory = Directory(settings.database_url.get_secret_value(), load_master_key(settings), self._appeared)
         self.market = Market(self.exchanges, self.producer, settings.topic(MARKET_REPORTS), lambda: 0 in self.shards.owned, now_ms)
         self.reports = AccountReports(
@@ -175,7 +176,9 @@ class Executor:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await next(iter(ended))
         finally:
-            await self._stop(tasks)
+            # A second cancellation must not leave half of it open.
+            self.stopping = asyncio.create_task(self._stop(tasks))
+            await asyncio.shield(self.stopping)
 
     async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
         for shard in self.shards.owned.values():

@@ -145,13 +145,19 @@ class Rig:
         return {entry["client_order_id"]: entry for entry in entries}
 
     @contextlib.asynccontextmanager
-    async def running(self, prepare: Callable[[Executor], None] = lambda executor: None, **overrides: Any) -> AsyncIterator[Executor]:
-        """An executor at work; leaving the block stops it."""
+    async def running(
+        self, prepare: Callable[[Executor], None] = lambda executor: None, owns: int = 0, **overrides: Any
+    ) -> AsyncIterator[Executor]:
+        """An executor at work, with all shards or `owns` of them; leaving the block stops it. Its death ends the block and is raised."""
+        body = asyncio.current_task()
+        assert body is not None
         deaths: list[BaseException] = []
 
         def die(error: BaseException) -> NoReturn:
             deaths.append(error)
-            task.cancel()
+            if len(deaths) == 1:
+                task.cancel()
+                body.cancel()
             raise Ended(f"{type(error).__name__}: {error}") from error
 
         executor = Executor(self.settings.model_copy(update=overrides), die)
@@ -159,13 +165,16 @@ class Rig:
         self.executors.append(executor)
         task = asyncio.create_task(executor.run())
         try:
-            await wait_until(lambda: task.done() or len(executor.shards.owned) == self.settings.partitions, 30.0, "all shards taken")
+            await wait_until(lambda: task.done() or len(executor.shards.owned) == (owns or self.settings.partitions), 30.0, "shards taken")
             yield executor
         finally:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Ended):
                 await task
+            if executor.stopping is not None:
+                await asyncio.wait((executor.stopping,))
             if deaths:
+                body.uncancel()
                 raise deaths[0]
 
 
