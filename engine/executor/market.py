@@ -76,7 +76,8 @@ class Market:
                 await self._publish()
             missing = [venue for venue in self._exchanges if venue not in self.started]
             try:
-                await asyncio.wait_for(self._claimed.wait(), RETRY_S if missing else interval_s)
+                async with asyncio.timeout(RETRY_S if missing else interval_s):
+                    await self._claimed.wait()
                 continue
             except TimeoutError:
                 reload = time.monotonic() >= reload_at

@@ -109,7 +109,9 @@ class AccountReports:
                 del self._due[account]
                 return account
             try:
-                await asyncio.wait_for(self._wake.wait(), wait)
+                # Not `wait_for`: in Python 3.11 it loses a cancellation that comes with the wake-up, and the process never ends.
+                async with asyncio.timeout(wait):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 

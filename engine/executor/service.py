@@ -132,7 +132,8 @@ class Executor:
         """Settle waiting orders that may not be sent any more (expired, halted, cancelled) without spending a request on them."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._sweep_now.wait(), SWEEP_S)
+                async with asyncio.timeout(SWEEP_S):
+                    await self._sweep_now.wait()
             self._sweep_now.clear()
             await self._sweep_once()
 
