@@ -73,7 +73,7 @@ BYBIT: Final[dict[int, Hint]] = (
     | _codes(Hint.LIMITED, "10006 10018 170222")
     | _codes(Hint.DUPLICATE, "110072 170141")
 )
-"""Codes of Bybit v5 (HTTP 200) that prove the request was refused before it became an order, or that our id exists."""
+"""Codes of Bybit v5 (HTTP 200, or 4xx) that prove the request was refused before it became an order, or that our id exists."""
 _BYBIT_10001: Final = (("duplicate", Hint.DUPLICATE), ("reduce-only", Hint.RECONCILE))
 
 
@@ -147,7 +147,8 @@ def judge_bybit(reply: Reply, client_id: str) -> Judgement:
     if status == 429:
         return _listed(Hint.LIMITED, "429", "too many requests", _retry_after(reply, 5.0), whole_ip=True)
     code, text = fields.get("retCode"), str(fields.get("retMsg", ""))
-    if status != 200 or not isinstance(code, int):
+    readable = status == 200 or (400 <= status < 500 and status != 408)
+    if not readable or not isinstance(code, int) or (code == 0 and status != 200):
         return _unknown(str(code or status), text or "no verdict in the reply")
     if code == 0:
         result = fields.get("result")
