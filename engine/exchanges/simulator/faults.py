@@ -1,7 +1,8 @@
 """Fault plan: scripted rules and seeded rates enter, the fault for one request leaves; counts what was really applied.
 
-`KINDS` says for each fault whether the request is executed and which exchanges know it. Rates are a pure function of (seed, client
-order id, how often it came), so a run with the same orders meets the same faults in whatever order they arrive.
+`KINDS` says for each fault whether the request is executed and which exchanges know it. Which request meets a fault is a pure
+function of (seed, client order id, how often it came), in whatever order they arrive; of the kinds that fit, the one that was drawn least
+comes next, so that a run of some thousand orders meets every kind about equally often.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ class FaultPlan:
     rules: list[Rule] = field(default_factory=list)
     applied: Counter[str] = field(default_factory=Counter)
     seen: Counter[str] = field(default_factory=Counter)
+    drawn: Counter[str] = field(default_factory=Counter)
 
     @property
     def active(self) -> bool:
@@ -121,20 +123,23 @@ class FaultPlan:
         self.seen[name] += 1
         digest = hashlib.blake2b(f"{self.seed}:{call.exchange}:{name}:{self.seen[name]}".encode(), digest_size=6).digest()
         dice = int.from_bytes(digest) / 2**48
-        choices = self._choices(call.exchange, kind)
-        for choice, probability in choices:
-            if dice < probability:
-                return self._fault(choice, None)
-            dice -= probability
+        if dice < self.rate:
+            possible = [k for k in self.kinds if exchange_fits(k, call.exchange, kind)]
+            return self._fault(self._rarest(possible, digest[-1]), None) if possible else None
+        dice -= self.rate
+        for choice, probability in self.rates.items():
+            if exchange_fits(choice, call.exchange, kind):
+                if dice < probability:
+                    return self._fault(choice, None)
+                dice -= probability
         return None
 
-    def _choices(self, exchange: str, kind: str) -> list[tuple[str, float]]:
-        """Kinds with their probabilities; kinds of one exchange only weigh double, so that a mixed run meets all about equally."""
-        possible = [k for k in self.kinds if exchange in KINDS[k] and (kind == "create" or k not in ORDER_ONLY)]
-        weights = {k: 1 if KINDS[k] == _ALL else 2 for k in possible}
-        whole = sum(weights.values()) or 1
-        plain = [(k, self.rate * weight / whole) for k, weight in weights.items()] if self.rate else []
-        return plain + [(k, p) for k, p in self.rates.items() if exchange in KINDS[k]]
+    def _rarest(self, possible: list[str], start: int) -> str:
+        """The kind that was drawn least, the first one counted from a seeded start."""
+        turned = possible[start % len(possible) :] + possible[: start % len(possible)]
+        kind = min(turned, key=self.drawn.__getitem__)
+        self.drawn[kind] += 1
+        return kind
 
     def _fault(self, kind: str, rule: Rule | None) -> Fault:
         seconds = self.delay_s if kind == "accept_and_delay" else self.late_s if kind == "execute_late" else self.lag_s
@@ -143,6 +148,11 @@ class FaultPlan:
         if rule is None:
             return Fault(kind, seconds)
         return Fault(kind, seconds if rule.seconds is None else rule.seconds, rule.code, rule.drop)
+
+
+def exchange_fits(fault: str, exchange: str, kind: str) -> bool:
+    """The exchange can show this fault on a request of this kind."""
+    return exchange in KINDS[fault] and (kind == "create" or fault not in ORDER_ONLY)
 
 
 def client_id(call: Call) -> str:
