@@ -143,7 +143,7 @@ WHERE t.id = n.id
 SELECT signal_key, id FROM whale_signals WHERE signal_key = ANY(%s)
 
 -- name: requested_orders
-SELECT command_key, quantity, mode FROM trades WHERE command_key = ANY(%s)
+SELECT command_key, trim_scale(quantity), mode FROM trades WHERE command_key = ANY(%s)
 
 -- name: end_trades
 UPDATE trades AS t SET
@@ -207,7 +207,10 @@ SELECT user_id, venue, bucket_at, equity, available FROM stage_curve
 ON CONFLICT (user_id, venue, bucket_at) DO UPDATE SET equity = excluded.equity, available = excluded.available
 
 -- name: claim_generation
-SELECT live, oldest_month FROM public.projection_generation FOR SHARE
+SELECT live FROM public.projection_generation FOR SHARE
+
+-- name: oldest_month
+SELECT live, oldest_month FROM public.projection_generation
 
 -- name: advance_position
 UPDATE projection_positions SET

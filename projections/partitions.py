@@ -27,7 +27,7 @@ def ensure_months(cursor: Curs, table: str, months: Iterable[date]) -> None:
         row = cursor.fetchone()
         assert row is not None
         if not row[1]:
-            cursor.execute("SELECT remora_month_partition(%s, %s, %s)", [row[0], table, month])
+            cursor.execute("SELECT public.remora_month_partition(%s, %s, %s)", [row[0], table, month])
 
 
 def drop_months(cursor: Curs, keep: int, now: datetime) -> list[str]:

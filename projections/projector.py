@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import psycopg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -26,15 +26,12 @@ from engine.log.consume import open_consumer
 from engine.log.topics import ensure_topics
 from engine.topology import DEAD, EVENTS, EXECUTIONS
 from projections.batch import Poison
-from projections.executions import ExecutionLane
-from projections.lanes import EventLane
 from projections.migrate import upgrade
-from projections.recorder import Advance, application_name
-from projections.store import Bury, Store, Work
+from projections.pipeline import BATCH_EVENTS, Pipeline
+from projections.recorder import application_name
+from projections.store import Bury, Store
 
 log = logging.getLogger(__name__)
-BATCH_EVENTS: Final = 20_000
-"""Events in one transaction, about."""
 IDLE_MS: Final = 50
 LOOK_S: Final = 1.0
 """How often ends are looked at, partitions of others tried, and lag noted."""
@@ -48,12 +45,13 @@ async def run(settings: Settings) -> None:
     await ensure_topics(settings)
     await asyncio.to_thread(upgrade, settings.database_url.get_secret_value())
     try:
-        await _project(settings)
+        await project(settings)
     except Exception as error:
         die(error)
 
 
-async def _project(settings: Settings) -> None:
+async def project(settings: Settings) -> None:
+    """What `run` does, for callers that handle what ends it."""
     announced = False
     while True:
         try:
@@ -72,18 +70,13 @@ async def _project(settings: Settings) -> None:
 
 
 class Session:
-    """From one connection to its end. `lanes` and `executions` are the partitions that are ours."""
+    """From one connection to its end."""
 
     def __init__(self, settings: Settings, consumer: AIOKafkaConsumer, store: Store) -> None:
         self._settings, self._consumer, self._store = settings, consumer, store
         self._producer: AIOKafkaProducer | None = None
-        self._topics = (settings.topic(EVENTS), settings.topic(EXECUTIONS))
         self._looked = 0.0
-        self._batch = store.batch()
-        self._writing: asyncio.Future[None] | None = None
-        self._steps: list[Advance] = []
-        self.lanes: dict[int, EventLane] = {}
-        self.executions: dict[int, ExecutionLane] = {}
+        self._pipeline = Pipeline(store, self._bury_soon)
 
     @classmethod
     async def begin(cls, settings: Settings, consumer: AIOKafkaConsumer) -> Session:
@@ -95,67 +88,30 @@ class Session:
         return session
 
     async def end(self) -> None:
-        """Give everything back. A batch under way ends first, one way or the other."""
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
-        await asyncio.to_thread(self._store.close)
+        """Give everything back."""
+        await self._pipeline.end()
         if self._producer is not None:
             await self._producer.stop()  # type: ignore[no-untyped-call]
 
     async def run(self) -> None:
-        """Read, write, look around; ends only with an error. While one batch is written, the next one is read."""
+        """Read, write, look around; ends only with an error."""
         while True:
-            if not self.lanes:
+            if not self._pipeline.lanes:
                 await asyncio.sleep(LOOK_S)
             else:
-                self.feed(await self._read())
-                await self._hand_over()
+                await self._project()
             if time.monotonic() - self._looked >= LOOK_S:
                 await self._look()
 
-    async def _read(self) -> Mapping[TopicPartition, Sequence[Any]]:
-        # With a full batch in hand there is no hurry: first let the one before it come home.
-        if self._batch.events >= BATCH_EVENTS and self._writing is not None:
-            await self._settle()
-        records: Mapping[TopicPartition, Sequence[Any]] = await self._consumer.getmany(timeout_ms=IDLE_MS, max_records=BATCH_EVENTS)
-        return records
+    async def _project(self) -> None:
+        if self._pipeline.full:
+            await self._pipeline.settle()
+        self._pipeline.feed(await self._consumer.getmany(timeout_ms=IDLE_MS, max_records=BATCH_EVENTS))
+        await self._pipeline.hand_over()
 
-    def feed(self, records: Mapping[TopicPartition, Sequence[Any]]) -> None:
-        """Take what was read: accepted rounds into the batch, executions to their lanes."""
-        for partition, found in records.items():
-            if partition.topic == self._topics[0]:
-                self._batch.add_all(self.lanes[partition.partition].feed(found))
-            else:
-                self.executions[partition.partition].arrive(found)
-
-    async def _hand_over(self) -> None:
-        """Begin to write what was fed, if nobody writes."""
-        if self._writing is not None and self._writing.done():
-            await self._settle()
-        if self._writing is None:
-            ready = {number: lane for number, lane in self.lanes.items() if lane.waiting}
-            busy = [lane for lane in self.executions.values() if lane.busy]
-            if ready or busy:
-                self._begin(ready, busy)
-
-    def _begin(self, ready: dict[int, EventLane], busy: list[ExecutionLane]) -> None:
-        steps = [lane.begin() for lane in ready.values()]
-        work = Work(self._batch, steps, [lane.writing for lane in ready.values()])
-        self._batch = self._store.batch()
-        bury = self._bury_soon(asyncio.get_running_loop())
-        self._writing = asyncio.ensure_future(asyncio.to_thread(self._store.apply, work, busy, bury))
-        self._steps = steps
-
-    async def _settle(self) -> None:
-        """Wait for the batch under way; its steps are then behind us."""
-        assert self._writing is not None
-        await self._writing
-        for step in self._steps:
-            self.lanes[step.partition].written(step)
-        self._writing, self._steps = None, []
-
-    def _bury_soon(self, loop: asyncio.AbstractEventLoop) -> Bury:
+    def _bury_soon(self) -> Bury:
         """What the store calls, in its thread, before it commits: a record that is left out is first put where it can be found."""
+        loop = asyncio.get_running_loop()
         return lambda topic, poison: asyncio.run_coroutine_threadsafe(self._bury(topic, poison), loop).result()
 
     async def _bury(self, topic: str, poison: Sequence[Poison]) -> None:
@@ -173,34 +129,25 @@ class Session:
 
     async def _take(self) -> None:
         """Take partitions that nobody projects, and read all of ours from where they stand."""
-        free = [number for number in range(self._settings.partitions) if number not in self.lanes]
-        taken = await asyncio.to_thread(self._store.acquire, free)
-        if not taken:
-            return
-        stand = await asyncio.to_thread(self._store.stand)
-        events, executions = self._topics
-        for number in taken:
-            self.lanes[number] = EventLane(events, number, stand[application_name(events, number)])
-            self.executions[number] = ExecutionLane(number, stand[application_name(executions, number)])
-        starts = {TopicPartition(events, lane.partition): lane.next_offset for lane in self.lanes.values()}
-        starts |= {TopicPartition(executions, lane.partition): lane.next_offset for lane in self.executions.values()}
-        self._consumer.assign(list(starts))  # type: ignore[no-untyped-call]
-        for partition, offset in starts.items():
-            self._consumer.seek(partition, offset)  # type: ignore[no-untyped-call]
+        pipeline = self._pipeline
+        if await pipeline.take([number for number in range(self._settings.partitions) if number not in pipeline.lanes]):
+            starts = pipeline.next_offsets()
+            self._consumer.assign(list(starts))  # type: ignore[no-untyped-call]
+            for partition, offset in starts.items():
+                self._consumer.seek(partition, offset)  # type: ignore[no-untyped-call]
 
     async def _look(self) -> None:
         """Note how far behind each partition is, against ends that are fetched for this; take what others lost."""
-        if self._writing is not None:
-            await self._settle()
-        if self.lanes:
+        await self._pipeline.settle()
+        if self._pipeline.lanes:
             ends = await self._consumer.end_offsets(self._consumer.assignment())  # type: ignore[no-untyped-call]
             lags = [self._lag(partition, end) for partition, end in ends.items()]
             await asyncio.to_thread(self._store.note_lag, lags)
-        if len(self.lanes) < self._settings.partitions:
+        if len(self._pipeline.lanes) < self._settings.partitions:
             await self._take()
         self._looked = time.monotonic()
 
     def _lag(self, partition: TopicPartition, end: int) -> tuple[str, int, float]:
-        lane = self.lanes[partition.partition]
-        seconds = lane.lag_s(end) if partition.topic == self._topics[0] else 0.0
+        lane = self._pipeline.lanes[partition.partition]
+        seconds = lane.lag_s(end) if partition.topic == self._settings.topic(EVENTS) else 0.0
         return application_name(partition.topic, partition.partition), end, seconds

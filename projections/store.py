@@ -23,8 +23,11 @@ from projections.sql import load
 from projections.staging import Conn, Curs
 
 LOCK_CLASS: Final = 0x52454D50
-"""First half of the advisory locks of partitions."""
-UNWRITABLE: Final = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, ValueError, ArithmeticError, AssertionError)
+"""First half of the advisory locks of the live tables' partitions; other generations have their own."""
+LIVE: Final = "public"
+MOST_POISON: Final = 1000
+"""More in one transaction are not bad records but a fault of ours: nothing is left out, the process ends."""
+UNWRITABLE: Final = (psycopg.DataError, psycopg.IntegrityError, ValueError, ArithmeticError, AssertionError)
 """A row that the table does not take: the fault of the record, not of the world."""
 
 
@@ -44,16 +47,18 @@ Bury = Callable[[str, Sequence[Poison]], None]
 class Store:
     """One session. `schema` is where the tables are: `public`, or a generation that is being rebuilt."""
 
-    def __init__(self, dsn: str, shards: int, events_topic: str, executions_topic: str, schema: str = "public") -> None:
+    def __init__(self, dsn: str, shards: int, events_topic: str, executions_topic: str, schema: str = LIVE) -> None:
         self._shards, self._schema = shards, schema
+        self._lock_class = LOCK_CLASS + int(schema.rpartition("_")[2] if schema != LIVE else 0)
         self.events_topic, self.executions_topic = events_topic, executions_topic
         self._recorder = PositionRecorder(datastore(dsn, schema))
         self._conn: Conn = psycopg.connect(dsn, autocommit=True, options=f"-c search_path={schema} -c timezone=UTC", connect_timeout=10)
         self._oldest: datetime | None = None
+        self._generation = 0
         self._lots: Lots = {}
         with self._conn.cursor() as cursor:
             make_stages(cursor)
-            self._hold_generation(cursor)
+            self._look_at_generation(cursor)
 
     def close(self) -> None:
         """End the session and its locks."""
@@ -63,7 +68,7 @@ class Store:
         """Take the partitions that nobody has; gives those that are ours now."""
         taken = []
         for partition in partitions:
-            row = self._conn.execute(load("merges.sql")["take_partition"], [LOCK_CLASS, partition]).fetchone()
+            row = self._conn.execute(load("merges.sql")["take_partition"], [self._lock_class, partition]).fetchone()
             if row and row[0]:
                 taken.append(partition)
         for topic in (self.events_topic, self.executions_topic):
@@ -89,7 +94,7 @@ class Store:
         except UNWRITABLE:
             self._lots.clear()
             poison = [each for suspects in work.rounds for each in self._find_unwritable(suspects)]
-            if not poison:
+            if not poison or len(poison) > MOST_POISON:
                 raise
             self._transact(self._without(work.rounds, poison), work.steps, lanes, bury)
 
@@ -117,11 +122,19 @@ class Store:
             lane.taken(len(ready[lane.partition]))
 
     def _hold_generation(self, cursor: Curs) -> None:
-        """A rebuild that swaps generations waits for this transaction, and makes the next one wait."""
-        cursor.execute(load("merges.sql")["claim_generation"])
+        """A rebuild that swaps generations waits for this transaction, and makes the next one wait; its own need no such hold."""
+        if self._schema == LIVE:
+            cursor.execute(load("merges.sql")["claim_generation"])
+            self._look_at_generation(cursor)
+
+    def _look_at_generation(self, cursor: Curs) -> None:
+        cursor.execute(load("merges.sql")["oldest_month"])
         row = cursor.fetchone()
         assert row is not None, "not migrated"
-        self._oldest = row[1]
+        if row[0] != self._generation:
+            # Other tables under the same names: what was remembered of the ones before may not be true of them.
+            self._lots.clear()
+        self._generation, self._oldest = row
 
     def _execution_step(self, lane: ExecutionLane, ready: list[Attempt]) -> Advance | None:
         target = lane.target(len(ready))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, LiteralString
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from engine.domain.events import AnyEvent, RoundCommitted
@@ -14,9 +18,36 @@ from engine.log.reader import AcceptedRound, Position
 from engine.topology import EVENTS, EXECUTIONS
 from projections.batch import Poison
 from projections.executions import ExecutionLane
+from projections.migrate import upgrade
 from projections.queries import query
 from projections.store import Store, Work, step_of
 from tests.logbook import START_MS
+
+
+@contextmanager
+def template(postgres: str) -> Iterator[str]:
+    """The name of a migrated database that others are copied from: a tenth of the time of migrating each."""
+    name = f"template_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres, autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        upgrade(in_database(postgres, name))
+        yield name
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def copy_of(postgres: str, source: str) -> Iterator[str]:
+    """URL of a fresh copy of a database."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres, autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(source)))
+        yield in_database(postgres, name)
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def in_database(url: str, name: str) -> str:
+    """The URL of another database of the same server."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
 class Record:

@@ -6,14 +6,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from projections.migrate import upgrade
-from tests.tables import Tables
+from tests.tables import Tables, copy_of, template
+
+
+@pytest.fixture(scope="session")
+def empty_tables(postgres: str) -> Iterator[str]:
+    """Name of a migrated database, to be copied."""
+    with template(postgres) as name:
+        yield name
 
 
 @pytest.fixture
-def tables(database: str) -> Iterator[Tables]:
+def tables(postgres: str, empty_tables: str) -> Iterator[Tables]:
     """Two shards."""
-    upgrade(database)
-    found = Tables(database)
-    yield found
-    found.close()
+    with copy_of(postgres, empty_tables) as url:
+        found = Tables(url)
+        yield found
+        found.close()

@@ -1,0 +1,91 @@
+"""Records of many partitions enter, transactions leave: while one batch is written in a thread, the next one is read and folded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import TopicPartition
+
+from projections.executions import ExecutionLane
+from projections.lanes import EventLane
+from projections.recorder import Advance, application_name
+from projections.store import Bury, Store, Work
+
+BATCH_EVENTS: Final = 20_000
+"""Events in one transaction, about."""
+
+
+class Pipeline:
+    """The partitions of one store. `bury` gives what takes records that are left out, before their batch is committed."""
+
+    def __init__(self, store: Store, bury: Callable[[], Bury], batch_events: int = BATCH_EVENTS) -> None:
+        self.lanes: dict[int, EventLane] = {}
+        self.executions: dict[int, ExecutionLane] = {}
+        self.batch_events = batch_events
+        self._store, self._bury = store, bury
+        self._batch = store.batch()
+        self._writing: asyncio.Future[None] | None = None
+        self._steps: list[Advance] = []
+
+    async def take(self, partitions: Sequence[int]) -> list[int]:
+        """Make partitions ours as far as they are free, from where the tables stand. Only while nothing is written."""
+        taken = await asyncio.to_thread(self._store.acquire, partitions)
+        if taken:
+            stand = await asyncio.to_thread(self._store.stand)
+            events, executions = self._store.events_topic, self._store.executions_topic
+            for number in taken:
+                self.lanes[number] = EventLane(events, number, stand[application_name(events, number)])
+                self.executions[number] = ExecutionLane(number, stand[application_name(executions, number)])
+        return taken
+
+    def next_offsets(self) -> dict[TopicPartition, int]:
+        """Where to read each partition from."""
+        events, executions = self._store.events_topic, self._store.executions_topic
+        starts = {TopicPartition(events, lane.partition): lane.next_offset for lane in self.lanes.values()}
+        return starts | {TopicPartition(executions, lane.partition): lane.next_offset for lane in self.executions.values()}
+
+    @property
+    def full(self) -> bool:
+        """Whether reading should wait until a batch has come home."""
+        return self._batch.events >= self.batch_events and self._writing is not None
+
+    def feed(self, records: Mapping[TopicPartition, Sequence[Any]]) -> None:
+        """Take what was read: accepted rounds into the batch, executions to their lanes."""
+        for partition, found in records.items():
+            if partition.topic == self._store.events_topic:
+                self._batch.add_all(self.lanes[partition.partition].feed(found))
+            else:
+                self.executions[partition.partition].arrive(found)
+
+    async def hand_over(self, least: int = 1) -> None:
+        """Begin to write what was fed, if nobody writes and there are at least `least` events or something of the executions."""
+        if self._writing is not None and self._writing.done():
+            await self.settle()
+        if self._writing is None:
+            ready = [lane for lane in self.lanes.values() if lane.waiting] if self._batch.events >= least or least <= 1 else []
+            busy = [lane for lane in self.executions.values() if lane.busy]
+            if ready or busy:
+                self._begin(ready, busy)
+
+    def _begin(self, ready: list[EventLane], busy: list[ExecutionLane]) -> None:
+        steps = [lane.begin() for lane in ready]
+        work = Work(self._batch, steps, [lane.writing for lane in ready])
+        self._batch = self._store.batch()
+        self._writing = asyncio.ensure_future(asyncio.to_thread(self._store.apply, work, busy, self._bury()))
+        self._steps = steps
+
+    async def settle(self) -> None:
+        """Wait for the batch under way, if there is one; its steps are then behind us."""
+        if self._writing is not None:
+            await self._writing
+            for step in self._steps:
+                self.lanes[step.partition].written(step)
+            self._writing, self._steps = None, []
+
+    async def end(self) -> None:
+        """A batch under way ends first, one way or the other; then the session."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+        await asyncio.to_thread(self._store.close)
