@@ -5,6 +5,7 @@ Works on an empty database, on the older system's tables with rows, and where ou
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -57,9 +58,11 @@ def differences(dsn: str) -> list[Any]:
         return found
 
 
-def revision(dsn: str, message: str, folder: str | None = None) -> None:
-    """Write a new revision file with what differs between metadata and database (`revision --autogenerate`)."""
+def revision(dsn: str, message: str, folder: str) -> None:
+    """Write a new revision file into a folder, with what differs between metadata and database (`revision --autogenerate`)."""
     with _migrating(dsn) as (_, config):
+        config.set_main_option("path_separator", "os")
+        config.set_main_option("version_locations", os.pathsep.join([str(files("migrations") / "versions"), folder]))
         command.revision(config, message, autogenerate=True, version_path=folder)
 
 
