@@ -1,0 +1,161 @@
+"""A log with a long history, for benches of replay and recovery: real decisions of real followers, each order filled, each lot closed.
+
+Run as a program: JSON with the broker, the topic prefix, partitions, followers and events a shard, and where to put a snapshot. The events
+are decided in memory and written as rounds, as the engine would have; the inbox gets as many ticks as the rounds have consumed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import uvloop
+
+from engine.config import Settings
+from engine.domain.events import RoundCommitted
+from engine.domain.messages import InboxRecord, OrderSettled, PlaceOrder, SignalReceived, Tick
+from engine.domain.shard import commands_of, decide, dump_state, fold_marker, new_state
+from engine.domain.state import ShardState
+from engine.log.codec import encode, encode_event
+from engine.log.reader import Position, chain
+from engine.log.snapshots import write_snapshot
+from engine.log.topics import ensure_topics
+from engine.log.writer import Keyed, ShardWriter, build_producer
+from engine.topology import INBOX
+from ops.bench.population import COINS, EPOCH, PRICES, WHALE, Inbox
+
+OPENS = 16
+"""Signals before the whale closes everything."""
+
+
+class History:
+    """One shard's past."""
+
+    def __init__(self, settings: Settings, shard: int, producer: Any) -> None:
+        self.settings, self.shard, self.producer = settings, shard, producer
+        self.writer = ShardWriter(producer, settings, shard)
+        self.state: ShardState = new_state(shard, settings.partitions)
+        self.position = Position()
+        self.inbox = Inbox(settings.partitions)
+        self.now = int(time.time() * 1000)
+        self._consumed = 0
+
+    async def write(self, followers: int, events: int, snapshot_at: int) -> None:
+        """Write at least `events` events; a snapshot goes behind the first round that reaches `snapshot_at`."""
+        await self.writer.claim("history")
+        left = snapshot_at
+        for told in self._story(followers):
+            await self._round(told)
+            if left and self.position.next_id > left:
+                await write_snapshot(self.producer, self.settings, self.shard, 0, self.position, dump_state(self.state))
+                left = 0
+            if self.position.next_id > events:
+                break
+        await self._fill_inbox()
+
+    def _story(self, followers: int) -> Iterator[list[Keyed]]:
+        mine = [record for shard, record in self.inbox.followers(followers * self.settings.partitions, self.now) if shard == self.shard]
+        yield [keyed for record in mine for keyed in self._decide(record)]
+        number = 0
+        while True:
+            for record in list(self.inbox.signals(OPENS, self.now, number)):
+                yield self._with_fills(record)
+            number += OPENS
+            for coin in COINS:
+                yield self._with_fills(self._close(coin, number))
+
+    def _close(self, coin: str, number: int) -> InboxRecord:
+        [template] = list(Inbox(1).signals(1, self.now, number))
+        assert isinstance(template.body, SignalReceived)
+        held = Decimal(60_000) / PRICES[coin] * (number // len(COINS))
+        facts = {"signal_id": f"close-{coin}-{number}", "symbol": f"{coin}/USDC:USDC", "action": "close", "side": "sell"}
+        amounts = {"quantity": held, "price": Decimal(PRICES[coin]), "position_before": held, "position_after": Decimal(0)}
+        fields = {name: getattr(template.body.signal, name) for name in template.body.signal.__struct_fields__}
+        signal = type(template.body.signal)(**(fields | facts | amounts | {"whale_id": WHALE, "whale_order_id": None}))
+        return self.inbox.record(SignalReceived(signal=signal), "s")
+
+    def _decide(self, record: InboxRecord) -> list[Keyed]:
+        self._consumed += 1
+        self._newest = decide(self.state, record, self.now)
+        return [encode_event(event) for event in self._newest]
+
+    def _with_fills(self, record: InboxRecord) -> list[Keyed]:
+        """A signal's decisions, then the fills of their orders and of what follows from those."""
+        self.now += 1000
+        keyed = self._decide(record)
+        waiting = [command for event in self._newest for command in commands_of(event)]
+        while waiting:
+            order = waiting.pop()
+            if isinstance(order, PlaceOrder):
+                keyed += self._decide(self.inbox.record(_fill(order, self.now), "x", self.shard))
+                waiting += [command for event in self._newest for command in commands_of(event)]
+        return keyed
+
+    async def _round(self, keyed: list[Keyed]) -> None:
+        marker = RoundCommitted(
+            epoch=self.writer.epoch,
+            inbox_from=self.position.inbox_position,
+            inbox_to=self._consumed,
+            sources=dict(self.state.sources),
+            events=len(keyed),
+            first_id=self.position.next_id,
+            digest=chain(self.position.digest, (value for _, value in keyed)),
+            logic_version=self.state.logic_version,
+            commands_through=self.state.command_seq,
+            commands_total=self.state.command_seq,
+            now=self.state.now,
+        )
+        offset = await self.writer.write_round(keyed, marker)
+        fold_marker(self.state, marker)
+        self.position = Position(
+            next_offset=offset + 1,
+            epoch=marker.epoch,
+            inbox_position=marker.inbox_to,
+            digest=marker.digest,
+            next_id=marker.first_id + len(keyed),
+        )
+
+    async def _fill_inbox(self) -> None:
+        tick = (b"", encode(InboxRecord(body=Tick())))
+        await self.writer._append(self.settings.topic(INBOX), [tick] * self._consumed)
+
+
+def _fill(order: PlaceOrder, now: int) -> OrderSettled:
+    return OrderSettled(
+        epoch=EPOCH,
+        seq=1,
+        command_id=order.command_id,
+        follower_id=order.follower_id,
+        status="filled",
+        exchange_order_id="123456789",
+        filled=order.quantity,
+        average_price=order.reference_price,
+        fee_quote=Decimal("0.04"),
+        attempts=1,
+        attempted_at=now,
+        acknowledged_at=now,
+        settled_at=now,
+    )
+
+
+async def main(task: dict[str, Any]) -> dict[str, Any]:
+    """Write every shard's history."""
+    settings = Settings(kafka=task["kafka"], topic_prefix=task["prefix"], partitions=task["partitions"])
+    await ensure_topics(settings)
+    producer: Any = build_producer(settings, "history")
+    await producer.start()
+    written = 0
+    for shard in range(settings.partitions):
+        history = History(settings, shard, producer)
+        await history.write(task["followers"], task["events"], task["snapshot_at"])
+        written += history.position.next_id - 1
+    await producer.stop()
+    return {"events": written}
+
+
+if __name__ == "__main__":
+    print(json.dumps(uvloop.run(main(json.loads(sys.argv[1])))))
