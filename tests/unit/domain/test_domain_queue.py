@@ -67,8 +67,8 @@ def test_a_repeat_is_remembered_for_48_hours(shard: Shard) -> None:
 
 
 def test_a_source_position_that_was_seen_says_nothing(shard: Shard) -> None:
-    shard.follower()
     shard.signal("open", "buy")
+    assert shard.mark(1000)
     record, _ = shard.records[-1]
     assert shard.take(record) == []
     shard.send(SetSwitch(request_id="k", state="halt"), source="c")
