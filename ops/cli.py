@@ -16,6 +16,7 @@ from engine.config import load_settings
 from engine.errors import RemoraError
 from ops.commands import follower, queue, signal, stack, state, switches
 from ops.commands.bench import bench
+from ops.commands.chaos import chaos
 from ops.commands.demo import demo
 from ops.commands.log import explain, replay, verify
 from ops.commands.soak import soak
@@ -30,6 +31,7 @@ app.command("resume")(switches.resume)
 app.command("flatten")(switches.flatten)
 app.command("init")(stack.init)
 app.command("status")(state.status)
+app.command("chaos")(chaos)
 app.command("demo")(demo)
 app.command("replay")(replay)
 app.command("verify")(verify)
