@@ -35,8 +35,8 @@ OPENS = 16
 class History:
     """One shard's past."""
 
-    def __init__(self, settings: Settings, shard: int, producer: Any) -> None:
-        self.settings, self.shard, self.producer = settings, shard, producer
+    def __init__(self, settings: Settings, shard: int, producer: Any, shadow: bool) -> None:
+        self.settings, self.shard, self.producer, self._shadow = settings, shard, producer, shadow
         self.writer = ShardWriter(producer, settings, shard)
         self.state: ShardState = new_state(shard, settings.partitions)
         self.position = Position()
@@ -58,7 +58,8 @@ class History:
         await self._fill_inbox()
 
     def _story(self, followers: int) -> Iterator[list[Keyed]]:
-        mine = [record for shard, record in self.inbox.followers(followers * self.settings.partitions, self.now) if shard == self.shard]
+        everybody = self.inbox.followers(followers * self.settings.partitions, self.now, "shadow" if self._shadow else "paper")
+        mine = [record for shard, record in everybody if shard == self.shard]
         yield [keyed for record in mine for keyed in self._decide(record)]
         number = 0
         while True:
@@ -100,7 +101,8 @@ class History:
             epoch=self.writer.epoch,
             inbox_from=self.position.inbox_position,
             inbox_to=self._consumed,
-            sources=dict(self.state.sources),
+            # A shadow history came from no source: whatever the real sources bring is new to the shard.
+            sources={} if self._shadow else dict(self.state.sources),
             events=len(keyed),
             first_id=self.position.next_id,
             digest=chain(self.position.digest, (value for _, value in keyed)),
@@ -150,7 +152,7 @@ async def main(task: dict[str, Any]) -> dict[str, Any]:
     await producer.start()
     written = 0
     for shard in range(settings.partitions):
-        history = History(settings, shard, producer)
+        history = History(settings, shard, producer, task.get("shadow", False))
         await history.write(task["followers"], task["events"], task["snapshot_at"])
         written += history.position.next_id - 1
     await producer.stop()

@@ -22,7 +22,7 @@ from engine.domain.messages import (
     SourcePosition,
 )
 from engine.domain.symbols import lookup
-from engine.domain.values import FollowerSettings, FollowTerms, Limits, MarketRules, Signal, Venue
+from engine.domain.values import FollowerSettings, FollowTerms, Limits, MarketRules, Mode, Signal, Venue
 from engine.topology import shard_of
 
 COINS: Final = ("BTC", "ETH", "SOL", "XRP", "DOGE", "AVAX", "LINK", "LTC")
@@ -52,7 +52,7 @@ class Inbox:
         self._next[key] = offset + 1
         return InboxRecord(body=body, src=SourcePosition(source, partition, offset))
 
-    def followers(self, count: int, now: int) -> Iterator[tuple[int, InboxRecord]]:
+    def followers(self, count: int, now: int, mode: Mode = "paper") -> Iterator[tuple[int, InboxRecord]]:
         """Market rules, then each follower with its follow and equity: (shard, record)."""
         for shard in range(self.shards):
             yield shard, self.record(ExecutorClaimed(owner="bench", at=now), "x", shard)
@@ -62,7 +62,7 @@ class Inbox:
         for number in range(count):
             name = f"follower-{number}"
             shard = shard_of(name, self.shards)
-            settings, terms = _settings(number), _terms(number)
+            settings, terms = _settings(number, mode), _terms(number)
             configure = ConfigureFollower(request_id=f"c{number}", follower_id=name, settings=settings)
             follow = FollowWhale(request_id=f"f{number}", follower_id=name, whale_id=WHALE, terms=terms)
             equity = EquityReported(epoch=EPOCH, follower_id=name, venue=VENUE, equity=Decimal(10_000), available=Decimal(10_000), at=now)
@@ -95,12 +95,13 @@ class Inbox:
             yield self.record(SignalReceived(signal=signal), "s")
 
 
-def _settings(number: int) -> FollowerSettings:
+def _settings(number: int, mode: Mode) -> FollowerSettings:
     kind = number % 20
     caps = {5: Limits(max_open_positions=3), 6: Limits(max_exposure_quote=Decimal(250)), 7: Limits(max_position_quote=Decimal(60))}
     return FollowerSettings(
         copy_trading_enabled=kind != 0,
         paused=kind == 1,
+        mode=mode,
         preferred_exchange=VENUE,
         max_leverage=Decimal(5),
         limits=caps.get(kind, Limits(max_staleness_ms=120_000)),
