@@ -171,7 +171,8 @@ def signal_released(state: ShardState, event: SignalReleased) -> None:
 def signal_done(state: ShardState, event: SignalDecided | SignalExpired) -> None:
     """Fold the end of a signal in this shard."""
     state.held.pop(event.signal_id, None)
-    state.deciding = None
+    if state.deciding and state.deciding.signal.signal_id == event.signal_id:
+        state.deciding = None
 
 
 def gate_set(state: ShardState, event: GateSet) -> None:

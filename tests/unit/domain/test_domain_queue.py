@@ -178,6 +178,14 @@ def test_a_held_open_that_the_whale_closed_is_never_copied(shard: Shard) -> None
     assert queue_status(shard.state).held == 0
 
 
+def test_a_flip_past_a_held_open_is_remembered_with_its_order(shard: Shard) -> None:
+    follower = shard.follower()
+    gate(shard, min_priority="high")
+    shard.signal("open", "buy", priority="low")
+    assert only(CopyDecided, shard.signal("flip", "sell", 2, priority="high", whale_order_id="o1")).orders
+    assert follower.follows["w1"].spent == ["o1"]
+
+
 def test_a_held_open_shrinks_with_the_whale(shard: Shard) -> None:
     shard.follower(sizing="multiplier", multiplier=d("0.1"))
     gate(shard, paused=True)
