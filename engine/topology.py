@@ -84,7 +84,7 @@ HANDLERS: Final[dict[str, str]] = {
     "trade.executions.v1": "engine.agents.sequencer: sequence_executions; projections.projector: apply_executions",
     "engine.inbox.v1": "engine.agents.engine: decide_inbox",
     "follower.events.v1": "engine.log.reader: RoundReader; projections.projector: apply_rounds",
-    "trade.commands.v1": "engine.executor.service: execute_commands",
+    "trade.commands.v1": "engine.executor.group: execute_commands",
 }
 """Topic to the functions that read it."""
 

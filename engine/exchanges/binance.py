@@ -7,7 +7,7 @@ Spot market and IOC orders answer with their fills (FULL); futures answer with t
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from engine.domain.messages import PlaceOrder
 from engine.domain.symbols import mapped
@@ -39,6 +39,8 @@ class _Binance:
     resend_safe = False
     _class_name: str
     _market_type: str
+    _calls: ClassVar[dict[str, str]]
+    """ccxt's names of the endpoints that differ between the two."""
 
     def __init__(self, net: VenueNet) -> None:
         options = {"fetchCurrencies": False, "fetchMargins": False, "fetchMarkets": {"types": [self._market_type]}, "leverageBrackets": {}}
@@ -66,6 +68,9 @@ class _Binance:
             return Answer(judgement)
         return Answer(judgement, self._state(reply.json(), self._base(request.symbol)))
 
+    async def _ask(self, keys: Credential | None, call: str, query: dict[str, Any]) -> Any:
+        return await self.rack.read(keys, lambda ex: getattr(ex, self._calls[call])(query))
+
     def _base(self, symbol: str) -> str:
         return symbol.split("/")[0]
 
@@ -80,7 +85,7 @@ class _Binance:
         """GET order by origClientOrderId; None while the venue says it does not exist."""
         query = {"symbol": self._id(order.symbol), "origClientOrderId": order.command_id}
         try:
-            raw = await self.rack.read(keys, lambda ex: self._get_order(ex, query))
+            raw = await self._ask(keys, "order", query)
         except CallFailed as error:
             if error.judgement.code in _ABSENT:
                 return None
@@ -97,9 +102,9 @@ class _Binance:
         if found:
             return found, False
         market, since = self._id(order.symbol), since_ms - self.rack.offset_ms - 1000
-        open_orders = await self.rack.read(keys, lambda ex: self._get_open(ex, {"symbol": market}))
-        orders = await self.rack.read(keys, lambda ex: self._get_all(ex, {"symbol": market, "startTime": since}))
-        trades = await self.rack.read(keys, lambda ex: self._get_trades(ex, {"symbol": market, "startTime": since}))
+        open_orders = await self._ask(keys, "open", {"symbol": market})
+        orders = await self._ask(keys, "all", {"symbol": market, "startTime": since})
+        trades = await self._ask(keys, "trades", {"symbol": market, "startTime": since})
         ours = next((raw for raw in [*open_orders, *orders] if raw.get("clientOrderId") == order.command_id), None)
         if ours is not None:
             return await self._fresh(keys, order, ours), False
@@ -111,7 +116,7 @@ class _Binance:
         if not state.filled:
             return _with_fees(state, ZERO, ZERO, state.average_price)
         query = {"symbol": self._id(order.symbol), "orderId": state.exchange_order_id}
-        trades = await self.rack.read(keys, lambda ex: self._get_trades(ex, query))
+        trades = await self._ask(keys, "trades", query)
         quantity = sum((number(trade["qty"]) for trade in trades), ZERO)
         if quantity != state.filled:
             raise CallFailed(Judgement(Verdict.UNKNOWN, Hint.NONE, "", "the trades do not add up to the order yet"))
@@ -119,24 +124,9 @@ class _Binance:
         base = self._base(order.symbol)
         return _with_fees(state, *_fees(trades, base), _average(quantity, quote))
 
-    def _get_order(self, ex: Any, query: dict[str, Any]) -> Any:
-        raise NotImplementedError
-
-    def _get_open(self, ex: Any, query: dict[str, Any]) -> Any:
-        raise NotImplementedError
-
-    def _get_all(self, ex: Any, query: dict[str, Any]) -> Any:
-        raise NotImplementedError
-
-    def _get_trades(self, ex: Any, query: dict[str, Any]) -> Any:
-        raise NotImplementedError
-
     async def sync_clock(self) -> None:
         """Measure the venue's clock."""
-        await self.rack.measure_clock(lambda ex: self._get_time(ex), lambda body: int(body["serverTime"]))
-
-    def _get_time(self, ex: Any) -> Any:
-        raise NotImplementedError
+        await self.rack.measure_clock(lambda ex: getattr(ex, self._calls["time"])(), lambda body: int(body["serverTime"]))
 
     def rules(self) -> tuple[MarketRules, ...]:
         """Rules of the mapped symbols, from the filters of exchangeInfo."""
@@ -162,14 +152,11 @@ class _Binance:
 
     async def marks(self) -> dict[str, Decimal]:
         """Last prices of the mapped symbols."""
-        rows = await self.rack.read(None, lambda ex: self._get_prices(ex))
+        rows = await self._ask(None, "prices", {})
         by_id = {row["symbol"]: number(row["price"]) for row in rows}
         markets = self.rack.prototype.markets
         prices = {symbol: by_id.get(markets[symbol]["id"]) for symbol in self.symbols if symbol in markets}
         return {symbol: price for symbol, price in prices.items() if price}
-
-    def _get_prices(self, ex: Any) -> Any:
-        raise NotImplementedError
 
     async def _key_reasons(self, keys: Credential, right: str) -> list[str]:
         rights = await self.rack.read(keys, lambda ex: ex.sapi_get_account_apirestrictions())
@@ -193,6 +180,14 @@ class BinanceSpot(_Binance):
     venue: Venue = "binance"
     _class_name = "binance"
     _market_type = "spot"
+    _calls: ClassVar[dict[str, str]] = {
+        "order": "private_get_order",
+        "open": "private_get_openorders",
+        "all": "private_get_allorders",
+        "trades": "private_get_mytrades",
+        "time": "public_get_time",
+        "prices": "public_get_ticker_price",
+    }
 
     def _state(self, raw: dict[str, Any], base: str) -> OrderState:
         filled, status = number(raw["executedQty"]), str(raw["status"])
@@ -202,24 +197,6 @@ class BinanceSpot(_Binance):
         average = _average(filled, number(raw.get("cummulativeQuoteQty")))
         refused = status if status == "REJECTED" else ""
         return OrderState(str(raw["orderId"]), status in _ENDED, filled, average, *fees, status, refused, complete)
-
-    def _get_order(self, ex: Any, query: dict[str, Any]) -> Any:
-        return ex.private_get_order(query)
-
-    def _get_open(self, ex: Any, query: dict[str, Any]) -> Any:
-        return ex.private_get_openorders(query)
-
-    def _get_all(self, ex: Any, query: dict[str, Any]) -> Any:
-        return ex.private_get_allorders(query)
-
-    def _get_trades(self, ex: Any, query: dict[str, Any]) -> Any:
-        return ex.private_get_mytrades(query)
-
-    def _get_time(self, ex: Any) -> Any:
-        return ex.public_get_time()
-
-    def _get_prices(self, ex: Any) -> Any:
-        return ex.public_get_ticker_price()
 
     async def account(self, keys: Credential, marks: dict[str, Decimal]) -> AccountView:
         """Balances; equity counts every mapped coin at its mark."""
@@ -253,30 +230,20 @@ class BinanceUsdm(_Binance):
     venue: Venue = "binanceusdm"
     _class_name = "binanceusdm"
     _market_type = "linear"
+    _calls: ClassVar[dict[str, str]] = {
+        "order": "fapiprivate_get_order",
+        "open": "fapiprivate_get_openorders",
+        "all": "fapiprivate_get_allorders",
+        "trades": "fapiprivate_get_usertrades",
+        "time": "fapipublic_get_time",
+        "prices": "fapipublic_get_ticker_price",
+    }
 
     def _state(self, raw: dict[str, Any], base: str) -> OrderState:
         filled, status = number(raw["executedQty"]), str(raw["status"])
         average = number(raw.get("avgPrice")) or _average(filled, number(raw.get("cumQuote")))
         refused = status if status == "REJECTED" else ""
         return OrderState(str(raw["orderId"]), status in _ENDED, filled, average, ZERO, ZERO, status, refused, complete=not filled)
-
-    def _get_order(self, ex: Any, query: dict[str, Any]) -> Any:
-        return ex.fapiprivate_get_order(query)
-
-    def _get_open(self, ex: Any, query: dict[str, Any]) -> Any:
-        return ex.fapiprivate_get_openorders(query)
-
-    def _get_all(self, ex: Any, query: dict[str, Any]) -> Any:
-        return ex.fapiprivate_get_allorders(query)
-
-    def _get_trades(self, ex: Any, query: dict[str, Any]) -> Any:
-        return ex.fapiprivate_get_usertrades(query)
-
-    def _get_time(self, ex: Any) -> Any:
-        return ex.fapipublic_get_time()
-
-    def _get_prices(self, ex: Any) -> Any:
-        return ex.fapipublic_get_ticker_price()
 
     async def account(self, keys: Credential, marks: dict[str, Decimal]) -> AccountView:
         """Margin balance and open positions."""

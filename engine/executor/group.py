@@ -33,7 +33,7 @@ COMMIT_S: Final = 1.0
 
 
 class Shards(ConsumerRebalanceListener):
-    """Owned shards by partition. `start`, then `consume` and `commit` for ever."""
+    """Owned shards by partition. `start`, then `execute_commands` and `commit` for ever."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class Shards(ConsumerRebalanceListener):
         shard.recover(history)
         return shard
 
-    async def consume(self) -> None:
+    async def execute_commands(self) -> None:
         """Read commands for ever; a shard with too many waiting jobs is not read on."""
         while True:
             batches = await self._consumer.getmany(timeout_ms=100, max_records=2000)

@@ -19,7 +19,6 @@ from engine.domain.messages import Execution, ExecutorClaimed
 from engine.errors import DependencyUnreachable, FencedOut, RemoraError
 
 CLAIM_KEY = b"~claim"
-BATCH_BYTES = 900_000
 _ENCODER = msgspec.json.Encoder(decimal_format="string")
 
 

@@ -14,8 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, NoReturn
 
-import psycopg
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from engine.config import Settings
@@ -28,7 +26,7 @@ from engine.executor.accounts import Directory, load_master_key
 from engine.executor.breaker import Breaker
 from engine.executor.group import Shards
 from engine.executor.jobs import Account
-from engine.executor.journal import BATCH_BYTES, Journal, JournalClosed
+from engine.executor.journal import Journal, JournalClosed
 from engine.executor.leverage import LeverageBook
 from engine.executor.limits import Limits
 from engine.executor.market import Market
@@ -39,6 +37,7 @@ from engine.executor.scheduler import Scheduler
 from engine.executor.switches import Switches, watch_control
 from engine.fate import die
 from engine.lifecycle import announce_ready
+from engine.log.writer import build_producer
 from engine.topology import MARKET_REPORTS, shard_of
 
 log = logging.getLogger(__name__)
@@ -54,54 +53,51 @@ class Executor:
         self.settings = settings
         self.net = open_net(settings)
         self.exchanges = open_venues(self.net)
-        self.producer = AIOKafkaProducer(  # type: ignore[no-untyped-call]
-            bootstrap_servers=settings.kafka,
-            acks="all",
-            enable_idempotence=True,
-            max_batch_size=BATCH_BYTES,
-            max_request_size=4 * BATCH_BYTES,
-        )
-        limits, breakers = (
-            Limits(settings.venue_limits, time.monotonic, settings.ip_pause_s),
-            {venue: Breaker(time.monotonic) for venue in VENUES},
-        )
-        running: Counter[Account] = Counter()
+        self.producer = build_producer(settings, "remora-executor")
+        self._limits = Limits(settings.venue_limits, time.monotonic, settings.ip_pause_s)
+        self._breakers = {venue: Breaker(time.monotonic) for venue in VENUES}
+        self._running: Counter[Account] = Counter()
         self.switches, self.switches_known, self._sweep_now = Switches(), asyncio.Event(), asyncio.Event()
         self._swept = 0
         self.stopping: asyncio.Task[None] | None = None
         self.directory = Directory(settings.database_url.get_secret_value(), load_master_key(settings), self._appeared)
         self.market = Market(self.exchanges, self.producer, settings.topic(MARKET_REPORTS), lambda: 0 in self.shards.owned, now_ms)
-        self.reports = AccountReports(
+        self.reports = self._build_reports()
+        self.desk = self._build_desk()
+        attempt, resolve = Placement(self.desk).attempt, Recovery(self.desk).resolve
+        self.scheduler = Scheduler(attempt, resolve, self._limits, self._breakers, self._running, settings.orders_in_flight, die)
+        self.shards = Shards(settings, self.producer, self.scheduler, self.reports.touched, self._taken, die)
+
+    def _build_reports(self) -> AccountReports:
+        return AccountReports(
             self.directory,
             self.exchanges,
-            limits,
+            self._limits,
             self.market.marks,
             self._journal_of,
-            lambda account: running.get(account, 0),
+            lambda account: self._running.get(account, 0),
             lambda: self.scheduler.busy,
-            settings.equity_interval_s,
+            self.settings.equity_interval_s,
             now_ms,
         )
-        self.desk = Desk(
+
+    def _build_desk(self) -> Desk:
+        return Desk(
             exchanges=self.exchanges,
             started=self.market.started,
             credential=self.directory.credential,
             refused_live=self.reports.refused_live,
             leverage=LeverageBook(self.exchanges, self.reports.view),
             switches=self.switches,
-            limits=limits,
-            breakers=breakers,
+            limits=self._limits,
+            breakers=self._breakers,
             rules=self.market.rules,
             now=now_ms,
-            recv_window_ms=settings.recv_window_ms,
-            simulated=settings.exchange_url is not None,
-            absent_quiet_s=settings.absent_quiet_s,
-            engine_time_s=settings.engine_time_s,
+            recv_window_ms=self.settings.recv_window_ms,
+            simulated=self.settings.exchange_url is not None,
+            absent_quiet_s=self.settings.absent_quiet_s,
+            engine_time_s=self.settings.engine_time_s,
         )
-        self.scheduler = Scheduler(
-            Placement(self.desk).attempt, Recovery(self.desk).resolve, limits, breakers, running, settings.orders_in_flight, die
-        )
-        self.shards = Shards(settings, self.producer, self.scheduler, self.reports.touched, self._taken, die)
 
     def _journal_of(self, account: Account) -> Journal | None:
         shard = self.shards.owned.get(shard_of(account[0], self.settings.partitions))
@@ -121,11 +117,9 @@ class Executor:
         """Connect to everything; raises `DependencyUnreachable`."""
         try:
             await self.producer.start()  # type: ignore[no-untyped-call]
-            await self.directory.load()
+            await self.directory.open()
         except KafkaError as error:
             raise DependencyUnreachable(f"Kafka at {self.settings.kafka}: {error!r}") from error
-        except psycopg.Error as error:
-            raise DependencyUnreachable(f"the vault cannot be read: {type(error).__name__}") from error
         await self.market.start()
 
     async def sweep(self) -> None:
@@ -155,7 +149,7 @@ class Executor:
     def tasks(self) -> list[Coroutine[Any, Any, None]]:
         """What runs for ever."""
         return [
-            self.shards.consume(),
+            self.shards.execute_commands(),
             self.shards.commit(),
             self.directory.watch(),
             self.market.run(self.settings.marks_interval_s),

@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
-from aiokafka import AIOKafkaProducer
 
 from engine.config import Settings
 from engine.domain.messages import OrderSettled, SetSwitch
 from engine.log.consume import bounds, open_consumer, read_range
-from engine.topology import CONTROL, EXECUTIONS
+from engine.log.publish import open_publisher
+from engine.topology import EXECUTIONS
 from ops.bench.orders import Bench
 from ops.stack import Stack
 
@@ -29,14 +29,9 @@ SETTLE_S: Final = 60.0
 
 
 async def _halt(settings: Settings) -> int:
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka)
-    await producer.start()
-    try:
-        record = SetSwitch(request_id="bench-halt", state="halt", reason="bench", actor="bench")
-        await producer.send_and_wait(settings.topic(CONTROL), msgspec.json.encode(record), partition=0)
+    async with open_publisher(settings, "remora-bench") as publisher:
+        await publisher.publish_control(SetSwitch(request_id="bench-halt", state="halt", reason="bench", actor="bench"))
         return time.time_ns() // 1000
-    finally:
-        await producer.stop()
 
 
 async def _settled(settings: Settings) -> list[OrderSettled]:

@@ -17,7 +17,6 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 import psycopg
-from aiokafka import AIOKafkaProducer, TopicPartition
 from pydantic import SecretStr
 
 from engine.config import Settings
@@ -27,7 +26,8 @@ from engine.domain.values import FollowerSettings, FollowTerms
 from engine.executor.accounts import add_credentials, load_master_key
 from engine.log.consume import bounds, open_consumer, read_range
 from engine.log.publish import Publisher, open_publisher
-from engine.topology import EVENTS, EXECUTIONS, SNAPSHOTS
+from engine.topology import EVENTS, EXECUTIONS, REJECTED
+from ops.bench.raw_hop import hops
 from ops.stack import Stack
 
 SIGNALS_A_SECOND: Final = 50
@@ -166,28 +166,6 @@ def _stages(attempts: Iterable[OrderAttempted], sent: dict[str, float], arrived:
     return {name: percentiles(values) for name, values in steps.items()}
 
 
-async def _raw_hop(settings: Settings, count: int = 500) -> dict[str, float]:
-    """One record a time through the same broker: producer, log, consumer."""
-    topic, took = settings.topic(SNAPSHOTS), list[float]()
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, acks="all")
-    await producer.start()
-    try:
-        async with open_consumer(settings) as consumer:
-            tp = TopicPartition(topic, 0)
-            _, end = await bounds(consumer, topic, 0)
-            consumer.assign([tp])
-            consumer.seek(tp, end)
-            for number in range(count):
-                begin = time.perf_counter()
-                await producer.send(topic, b"x" * 400, b"bench", 0)
-                await consumer.getone(tp)
-                took.append((time.perf_counter() - begin) * 1000)
-                await asyncio.sleep(max(1 / SIGNALS_A_SECOND - (time.perf_counter() - begin), 0) if number % 10 == 0 else 0)
-    finally:
-        await producer.stop()
-    return percentiles(took)
-
-
 async def _measure(stack: Stack, count: int) -> dict[str, Any]:
     followers = Followers()
     await _register(stack, followers)
@@ -195,7 +173,7 @@ async def _measure(stack: Stack, count: int) -> dict[str, Any]:
     await _run(stack, "warm", "solo", 1, SIGNALS_A_SECOND * 2)
     one, stages = await _run(stack, "one", "solo", 1, count)
     ten, fan_stages = await _run(stack, "ten", "crowd", FAN, count)
-    raw = await _raw_hop(stack.settings)
+    raw = percentiles(await hops(stack.settings.kafka, stack.settings.topic(REJECTED), 1 / SIGNALS_A_SECOND))
     fan = percentiles(ten) | {"stages": fan_stages}
     return percentiles(one) | {"orders": len(one), "stages": stages, "fan": fan, "fan_orders": len(ten), "raw": raw}
 

@@ -9,21 +9,22 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 import msgspec
 import psycopg
-from aiokafka import AIOKafkaProducer
 from pydantic import SecretStr
 
 from engine.domain.ids import command_id
 from engine.domain.messages import PlaceOrder, TradeCommand
 from engine.domain.values import Venue
 from engine.executor.accounts import add_credentials, load_master_key
+from engine.log.writer import build_producer
 from engine.topology import TRADE_COMMANDS, shard_of
-from ops.bench.barecall import BARE_LOOPS
+from ops.bench.raw_ccxt import BARE_LOOPS
 from ops.stack import Stack
 
 SYMBOLS: Final[dict[Venue, str]] = {
@@ -71,15 +72,16 @@ class Bench:
         settings = self.stack.settings
         price = (await self.admin("GET", f"/_price?venue={self.venue}"))[self.venue][SYMBOLS[self.venue]]
         orders = [_order(run, number, self.accounts, self.venue, price) for number in range(count)]
-        producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, max_batch_size=500_000, linger_ms=5)
+        producer: Any = build_producer(settings, "remora-bench")
         await producer.start()
         try:
+            sent = []
             for order in orders:
                 shard = shard_of(order.follower_id, settings.partitions)
                 self._seqs[shard] = self._seqs.get(shard, 0) + 1
                 value = _ENCODER.encode(TradeCommand(seq=self._seqs[shard], body=order))
-                await producer.send(settings.topic(TRADE_COMMANDS), value, order.follower_id.encode(), shard)
-            await producer.flush()
+                sent.append(await producer.send(settings.topic(TRADE_COMMANDS), value, order.follower_id.encode(), shard))
+            await asyncio.gather(*sent)
         finally:
             await producer.stop()
         return orders
@@ -113,8 +115,6 @@ def _account(name: str, venue: Venue) -> dict[str, str]:
 
 
 def _order(run: str, number: int, accounts: int, venue: Venue, price: str) -> PlaceOrder:
-    from decimal import Decimal
-
     follower = f"bench-{number % accounts}"
     cause = f"{run}-{number}"
     return PlaceOrder(

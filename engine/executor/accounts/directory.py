@@ -14,6 +14,7 @@ from typing import Final
 import psycopg
 from psycopg.rows import TupleRow
 
+from engine.errors import DependencyUnreachable
 from engine.exchanges.port import Credential
 from engine.executor.accounts.sealing import MasterKey, VaultSealed
 from engine.executor.accounts.vault import open_row
@@ -26,7 +27,7 @@ _COLUMNS: Final = "follower_id, venue, key_version, wrapped_key, sealed, revisio
 
 
 class Directory:
-    """Accounts by (follower, venue). `load` before use; `watch` for ever."""
+    """Accounts by (follower, venue). `open` before use; `watch` for ever."""
 
     def __init__(self, dsn: str, master: MasterKey, appeared: Callable[[Account], None]) -> None:
         self._dsn, self._master, self._appeared = dsn, master, appeared
@@ -40,6 +41,13 @@ class Directory:
         if self._conn is None or self._conn.closed:
             self._conn = await psycopg.AsyncConnection.connect(self._dsn, autocommit=True, connect_timeout=5)
         return self._conn
+
+    async def open(self) -> None:
+        """The first load; raises `DependencyUnreachable`."""
+        try:
+            await self.load()
+        except psycopg.Error as error:
+            raise DependencyUnreachable(f"the vault cannot be read: {type(error).__name__}") from None
 
     async def load(self) -> None:
         """Bring the directory up to date; raises `psycopg.Error` when the vault cannot be read."""
