@@ -1,4 +1,4 @@
-"""The vault as a list: accounts enter, credentials leave."""
+"""The vault as a list: accounts enter, credentials leave. The rest is the executor's own directory."""
 
 from __future__ import annotations
 
@@ -9,38 +9,31 @@ from typing import Any
 from pydantic import SecretStr
 
 from engine.exchanges.port import Credential
+from engine.executor import accounts
 from engine.executor.jobs import Account
 
 _SECRET = SecretStr("none")
 
 
-class Directory:
-    """What `engine.executor.accounts.Directory` is to the executor."""
+class Directory(accounts.Directory):
+    """Reads a list where the real one reads Postgres."""
 
-    def __init__(self, accounts: list[Any], appeared: Callable[[Account], None]) -> None:
-        self._accounts, self._appeared = accounts, appeared
+    def __init__(self, listed: list[Any], appeared: Callable[[Account], None]) -> None:
+        super().__init__("", None, appeared)  # type: ignore[arg-type]
+        self._listed = listed
 
     async def load(self) -> None:
-        """All accounts are there from the start."""
-        for account in self._accounts:
-            self._appeared(account)
+        """Take what is new."""
+        for account in self._listed:
+            if account not in self._known:
+                self._known[account] = Credential(*account, _SECRET, _SECRET)
+                self._appeared(account)
 
     async def watch(self) -> None:
-        """None is added."""
+        """Accounts that are added later are found when they are asked for."""
         await asyncio.get_running_loop().create_future()
 
-    async def credential(self, account: Account) -> Credential | None:
-        """Keys."""
-        return Credential(account[0], account[1], _SECRET, _SECRET) if account in self._accounts else None
 
-    def accounts(self) -> list[Account]:
-        """Every account."""
-        return list(self._accounts)
-
-    async def close(self) -> None:
-        """Closed."""
-
-
-def directory(accounts: list[Any]) -> Callable[..., Directory]:
+def directory(listed: list[Any]) -> Callable[..., Directory]:
     """What makes a directory in the place of the real one."""
-    return lambda dsn, master, appeared: Directory(accounts, appeared)
+    return lambda dsn, master, appeared: Directory(listed, appeared)

@@ -33,7 +33,9 @@ from tests.chaos.sim.world import SIGNAL_PARTITIONS, World
 
 def check(world: World, workload: Workload, observer: Observer) -> list[str]:
     """All problems of one world."""
-    problems = list(_deaths(world)) + world.loop.unseen()
+    problems = [*_deaths(world), *world.loop.failures]
+    # A load that was given up with its shard may have failed: nobody waits for it any more.
+    problems += [f"nobody looked at {error!r}" for error in world.loop.unseen() if not isinstance(error, FencedOut)]
     problems += [problem for shard in observer.shards for problem in shard.problems]
     if problems:
         return problems

@@ -97,6 +97,8 @@ class _Task(asyncio.Task[Any]):
     def __init__(self, *args: Any, **options: Any) -> None:
         _Task._made += 1
         self._number = _Task._made
+        context = options.get("context")
+        self.process = PROCESS.get() if context is None else context[PROCESS]
         super().__init__(*args, **options)
 
     def __hash__(self) -> int:
@@ -118,14 +120,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._now = 0.0
         self.steps = 0
         self.failures: list[str] = []
-        self._tasks: list[asyncio.Task[Any]] = []
+        self._tasks: list[_Task] = []
         self._outside = copy_context()
         self._outside.run(PROCESS.set, None)
         self.set_exception_handler(self._note)
         self.set_task_factory(self._make_task)
 
     def _make_task(self, _: Any, coro: Coroutine[Any, Any, T], context: Context | None = None, name: str | None = None) -> asyncio.Task[T]:
-        task: asyncio.Task[T] = _Task(coro, loop=self, context=context)
+        task = _Task(coro, loop=self, context=context)
         self._tasks.append(task)
         return task
 
@@ -182,10 +184,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self.steps += 1
             handle._run()
 
-    def unseen(self) -> list[str]:
-        """Errors that nobody has looked at."""
-        found = [task.exception() for task in self._tasks if task.done() and not task.cancelled() and task._log_traceback]  # type: ignore[attr-defined]
-        return self.failures + [f"nobody looked at {error!r}" for error in found if not isinstance(error, ProcessEnded)]
+    def unseen(self) -> list[BaseException]:
+        """Errors of tasks that nobody has looked at, though their process goes on."""
+        over = [task for task in self._tasks if task.done() and not task.cancelled() and (task.process is None or task.process.alive)]
+        found = [task.exception() for task in over if task._log_traceback]  # type: ignore[attr-defined]
+        return [error for error in found if error is not None and not isinstance(error, ProcessEnded)]
 
     def dispose(self, processes: Iterable[Process]) -> None:
         """Unwind every task, dead processes' too, so that none is left to the garbage collector. Nothing of it counts any more."""

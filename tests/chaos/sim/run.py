@@ -9,8 +9,9 @@ from tests.chaos.sim.checks import check
 from tests.chaos.sim.consumers import PlainConsumer
 from tests.chaos.sim.loop import rest
 from tests.chaos.sim.observer import Observer
+from tests.chaos.sim.standins import open_world
 from tests.chaos.sim.workload import Workload
-from tests.chaos.sim.world import World, open_world
+from tests.chaos.sim.world import World
 
 QUIET_LIMIT_S = 400.0
 

@@ -7,8 +7,6 @@ of accounts), the clock, and the end of a process.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from random import Random
@@ -18,21 +16,15 @@ from aiokafka import TopicPartition
 
 from engine.agents import engine as engine_agent
 from engine.agents import sequencer as sequencer_agent
-from engine.agents import shard as shard_agent
 from engine.agents.loading import Loaded
 from engine.config import Settings
-from engine.executor import group, market, reports, service, takeover
-from engine.log import consume, writer
+from engine.executor import service
 from engine.topology import INBOX, SHARDED, SIGNALS, SOURCES, TOPICS, TRADE_COMMANDS
-from tests.chaos.sim import app as faust_app
-from tests.chaos.sim.accounts import directory
-from tests.chaos.sim.consumers import AdminClient, GroupConsumer, PlainConsumer
-from tests.chaos.sim.exchange import ALL_VENUES, Book
+from tests.chaos.sim.exchange import Book
 from tests.chaos.sim.groups import Group
-from tests.chaos.sim.log import Broker, Producer
-from tests.chaos.sim.loop import PROCESS, Process, VirtualClock, VirtualLoop, die
+from tests.chaos.sim.log import Broker
+from tests.chaos.sim.loop import PROCESS, Process, VirtualLoop, die
 from tests.chaos.sim.plan import Plan
-from tests.chaos.sim.venue import VirtualVenue
 
 SHARDS = 2
 SIGNAL_PARTITIONS = 2
@@ -171,78 +163,3 @@ async def _main(role: str, settings: Settings, process: Process) -> None:
     except Exception as error:
         die(error)
     process.kill()
-
-
-class _Net:
-    async def close(self) -> None:
-        """No session."""
-
-
-def _patches(world: World) -> Iterator[tuple[Any, str, Any]]:
-    broker, clock = world.broker, VirtualClock(world.loop)
-
-    def producer(**_: Any) -> Producer:
-        return Producer(broker, world.plan.batch)
-
-    async def run_worker(app: Any, settings: Settings, role: str) -> None:
-        process = PROCESS.get()
-        assert process is not None
-        world.apps[process] = app
-        await app.run(broker)
-
-    async def no_topics(settings: Settings) -> None:
-        del settings
-
-    def build_app(
-        settings: Settings, role: str, positions: Any, *, one_by_one: bool = False, assigned: Any = None, revoked: Any = None
-    ) -> faust_app.App:
-        return faust_app.App(settings, role, positions, one_by_one, assigned, revoked)
-
-    for agent in (engine_agent, sequencer_agent):
-        yield agent, "build_app", build_app
-        yield agent, "consume", faust_app.consume
-        yield agent, "run_worker", run_worker
-        yield agent, "ensure_topics", no_topics
-    for module in (shard_agent, sequencer_agent):
-        yield module, "die", die
-    for module in (shard_agent, consume, service, reports, market):
-        yield module, "time", clock
-    for module in (writer, service):
-        yield module, "AIOKafkaProducer", producer
-    for module in (service, takeover):
-        yield module, "now_ms", world.loop.now_ms
-    yield consume, "AIOKafkaConsumer", lambda **_: PlainConsumer(broker)
-    yield group, "AIOKafkaConsumer", lambda **options: GroupConsumer(broker, **options)
-    yield takeover, "AIOKafkaAdminClient", lambda **_: AdminClient(broker)
-    yield service, "open_net", lambda _: _Net()
-    yield service, "open_venues", lambda _: {venue: VirtualVenue(venue, world.book) for venue in ALL_VENUES}
-    yield service, "load_master_key", lambda _: None
-    yield service, "Directory", directory(world.accounts)
-    yield engine_agent, "Engine", _noting(world, engine_agent.Engine)
-
-
-def _noting(world: World, made: Callable[..., Any]) -> Callable[..., Any]:
-    def make(*args: Any) -> Any:
-        process = PROCESS.get()
-        assert process is not None
-        world.engines[process] = engine = made(*args)
-        return engine
-
-    return make
-
-
-@contextmanager
-def open_world(seed: int) -> Iterator[World]:
-    """A world with its stand-ins in place."""
-    world = World(seed)
-    patches = list(_patches(world))
-    kept = [(module, name, getattr(module, name)) for module, name, _ in patches]
-    for module, name, value in patches:
-        setattr(module, name, value)
-    try:
-        yield world
-    finally:
-        world.frozen = True
-        world.loop.dispose(world.contexts)
-        for module, name, value in kept:
-            setattr(module, name, value)
