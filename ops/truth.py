@@ -60,8 +60,11 @@ def _get(url: str) -> Any:
 
 def differences(settings: Settings, truth: Truth) -> list[str]:
     """Sentences about what differs between ledger, trades and positions."""
-    trades = {row["command_key"]: row for row in query(settings, TRADES)}
-    lots = query(settings, LOTS)
+    return compare(truth, {row["command_key"]: row for row in query(settings, TRADES)}, query(settings, LOTS))
+
+
+def compare(truth: Truth, trades: Mapping[str, Mapping[str, Any]], lots: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The same about any trades (by command) and lots, in the form of the rows that `TRADES` and `LOTS` select."""
     found = [f"order {order} was executed more than once" for order in truth.doubled]
     return [*found, *_orders(truth, trades), *_positions(truth, lots)]
 

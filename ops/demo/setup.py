@@ -29,8 +29,7 @@ KNOWN: Final = "SELECT count(*) AS known FROM account_equity"
 
 async def create_followers(stack: Stack, plans: Sequence[FollowerPlan]) -> None:
     """Accounts, keys, settings and follows of every plan."""
-    await _register(stack.simulator_url, plans)
-    await asyncio.to_thread(_store_keys, stack.settings, plans)
+    await open_accounts(stack, plans)
     async with open_publisher(stack.settings, "remora-demo") as publisher:
         for plan in plans:
             follower = plan.follower_id
@@ -47,6 +46,12 @@ async def create_followers(stack: Stack, plans: Sequence[FollowerPlan]) -> None:
                 )
             )
     await _wait_known(stack.settings, len(plans))
+
+
+async def open_accounts(stack: Stack, plans: Sequence[FollowerPlan]) -> None:
+    """Accounts at the simulator with their keys in the vault."""
+    await _register(stack.simulator_url, plans)
+    await asyncio.to_thread(_store_keys, stack.settings, plans)
 
 
 async def _register(url: str, plans: Sequence[FollowerPlan]) -> None:
