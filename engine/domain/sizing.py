@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from engine.domain.state import ONE, ZERO
-from engine.domain.values import FollowTerms, MarketRules, Signal
+from engine.domain.values import SPOT_VENUES, FollowTerms, MarketRules, Signal
 
 BPS = Decimal(10_000)
 DEFAULT_DEVIATION_BPS = Decimal(100)
@@ -78,9 +78,9 @@ def smallest_open(rules: MarketRules, price: Decimal, limit: Decimal) -> Decimal
 
 
 def smallest_exit(rules: MarketRules, price: Decimal) -> Decimal:
-    """The smallest quantity that the venue takes for an exit. Binance USD-M exempts reduce-only orders from the notional minimum."""
+    """The smallest quantity that the venue takes for an exit. Perpetuals exempt closing orders from the notional minimum at both venues."""
     least = max(ceil_to(rules.min_quantity, rules.step), rules.step)
-    if rules.venue == "binanceusdm" or price <= 0:
+    if rules.venue not in SPOT_VENUES or price <= 0:
         return least
     return max(least, ceil_to(rules.min_notional / price, rules.step))
 

@@ -186,13 +186,14 @@ def test_legs_sum_up_and_stay_below_the_maximum(units: int, most: int) -> None:
 
 @given(AMOUNTS, AMOUNTS, STEPS)
 def test_smallest_orders_pass_and_smaller_ones_do_not(price: Any, minimum: Any, step: Any) -> None:
-    market = rules("bybitlinear", BTC_PERP, step=step, min_quantity=step, min_notional=minimum)
+    market = rules("bybit", "BTC/USDT", step=step, min_quantity=step, min_notional=minimum)
     smallest = smallest_open(market, price, price)
     assert smallest == smallest_exit(market, price)
     assert smallest * price >= minimum
     assert smallest == step or (smallest - step) * price < minimum
 
 
-def test_reduce_only_orders_are_exempt_from_the_notional_on_binance_futures() -> None:
+def test_closing_orders_are_exempt_from_the_notional_on_perpetuals() -> None:
     assert smallest_exit(rules("binanceusdm", BTC_PERP), d(1000)) == d("0.001")
-    assert smallest_exit(rules("bybitlinear", BTC_PERP), d(1000)) == d("0.005")
+    assert smallest_exit(rules("bybitlinear", BTC_PERP), d(1000)) == d("0.001")
+    assert smallest_exit(rules("bybit", "BTC/USDT"), d(1000)) == d("0.005")
