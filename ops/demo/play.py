@@ -36,13 +36,15 @@ class Board:
     def __init__(self, settings: Settings, watch: Watch) -> None:
         self._settings, self._watch = settings, watch
         self.published = 0
+        self._before: dict[str, int] = {}
         self._moved = asyncio.Condition()
         self.counts: dict[str, int] = {"seen": 0, "ended": 0, "orders": 0, "orders_ended": 0, "decisions": 0}
 
     async def look(self) -> None:
-        """Read the counts once."""
+        """Read the counts once; what was there at the first look does not count."""
         row = (await asyncio.to_thread(query, self._settings, PROGRESS))[0]
-        self.counts = {name: int(value) for name, value in row.items()}
+        self._before = self._before or {name: int(value) for name, value in row.items()}
+        self.counts = {name: int(value) - self._before[name] for name, value in row.items()}
         self._watch(self.counts | {"published": self.published})
         async with self._moved:
             self._moved.notify_all()
@@ -62,6 +64,7 @@ class Board:
 async def play_through(stack: Stack, signals: list[WhaleSignal], speed: float | None, watch: Watch, deadline_s: float) -> int:
     """Publish all signals and wait for the end of each. Errors: DependencyUnreachable when they do not end in time."""
     board = Board(stack.settings, watch)
+    await board.look()
     async with aiohttp.ClientSession(stack.simulator_url) as session:
         upcoming = iter(signals)
 

@@ -28,8 +28,9 @@ KNOWN: Final = "SELECT count(*) AS known FROM account_equity"
 
 
 async def create_followers(stack: Stack, plans: Sequence[FollowerPlan]) -> None:
-    """Accounts, keys, settings and follows of every plan."""
+    """Accounts, keys, settings and follows of every plan; followers who are there already stay as they are."""
     await open_accounts(stack, plans)
+    known = await _known(stack.settings)
     async with open_publisher(stack.settings, "remora-demo") as publisher:
         for plan in plans:
             follower = plan.follower_id
@@ -45,7 +46,7 @@ async def create_followers(stack: Stack, plans: Sequence[FollowerPlan]) -> None:
                     actor="demo",
                 )
             )
-    await _wait_known(stack.settings, len(plans))
+    await _wait_known(stack.settings, known + len(plans))
 
 
 async def open_accounts(stack: Stack, plans: Sequence[FollowerPlan]) -> None:
@@ -73,10 +74,14 @@ def _store_keys(settings: Settings, plans: Sequence[FollowerPlan]) -> None:
             add_credential(connection, master, plan.follower_id, plan.venue, SecretStr(plan.api_key), SecretStr(plan.api_secret))
 
 
+async def _known(settings: Settings) -> int:
+    return int((await asyncio.to_thread(query, settings, KNOWN))[0]["known"])
+
+
 async def _wait_known(settings: Settings, followers: int, deadline_s: float = 90.0) -> None:
     end, known = time.monotonic() + deadline_s, 0
     while time.monotonic() < end:
-        known = (await asyncio.to_thread(query, settings, KNOWN))[0]["known"]
+        known = await _known(settings)
         if known >= followers:
             return
         await asyncio.sleep(0.1)
