@@ -51,8 +51,8 @@ def rules(venue: str, symbol: str, **changes: Any) -> MarketRules:
 class Shard:
     """A shard under test: every method appends one inbox record a millisecond apart and keeps all events."""
 
-    def __init__(self, *, spot: bool = False, marks: bool = False) -> None:
-        self.state: ShardState = new_state(0, 1)
+    def __init__(self, number: int = 0, shards: int = 1) -> None:
+        self.state: ShardState = new_state(number, shards)
         self.events: list[AnyEvent] = []
         self.records: list[tuple[InboxRecord, int]] = []
         self.now, self.offsets, self.requests, self.signals = START, 0, 0, 0
@@ -162,9 +162,13 @@ class Shard:
             for order in orders:
                 self.settle(order)
 
+    def fresh(self) -> ShardState:
+        """The same shard before its first event."""
+        return new_state(self.state.shard, self.state.shards)
+
     def check(self) -> None:
         """What must hold after every test: replay equals live, a snapshot loses nothing, and deciding again gives the same bytes."""
-        replayed, lean = new_state(0, 1), new_state(0, 1)
+        replayed, lean = self.fresh(), self.fresh()
         for event in self.events:
             evolve(replayed, DECODER.decode(ENCODER.encode(event)))
             evolve(lean, decode_lean(ENCODER.encode(event)))
@@ -178,7 +182,7 @@ class Shard:
         assert state_digest(replayed) == state_digest(self.state), differences(replayed, self.state)
         restored = restore_state(dump_state(self.state))
         assert state_digest(restored) == state_digest(self.state), differences(restored, self.state)
-        again = new_state(0, 1)
+        again = self.fresh()
         decided = [ENCODER.encode(event) for record, now in self.records for event in decide(again, record, now)]
         assert decided == [ENCODER.encode(event) for event in self.events]
 
