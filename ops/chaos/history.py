@@ -5,7 +5,7 @@ Enters: settings of a system at rest. Leaves: lines by topic and partition.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -70,11 +70,11 @@ class History:
                 yield partition, line
 
 
-async def read_history(settings: Settings) -> History:
-    """Every record of every topic. Errors: DependencyUnreachable, LogCorrupt (an offset is missing)."""
+async def read_history(settings: Settings, read: Sequence[Topic] = READ) -> History:
+    """Every record of these topics. Errors: DependencyUnreachable, LogCorrupt (an offset is missing)."""
     topics: dict[str, dict[int, list[Line]]] = {}
     async with open_consumer(settings) as consumer:
-        for topic in READ:
+        for topic in read:
             name = settings.topic(topic)
             parts = topics[topic.name] = {}
             for partition in range(topic.partition_count(settings.partitions)):

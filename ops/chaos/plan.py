@@ -58,6 +58,17 @@ def draw_plan(seed: int, kills: int, roles: Sequence[str]) -> Plan:
     )
 
 
+def draw_executor_plan(seed: int, kills: int) -> Plan:
+    """Kills of executors at each labelled point in turn, a zombie for ten kills; the servers stay up."""
+    random = Random(f"executor/{seed}")
+    labels = LABELS["executor"]
+    strikes = tuple(
+        Strike("executor", random.choice(INSTANCES), labels[number % len(labels)], random.randint(1, 30), random.uniform(0.0, 0.5))
+        for number in range(kills)
+    )
+    return Plan(strikes, tuple(_strike(random, "executor", "") for _ in range(kills // 10)), ())
+
+
 def _strike(random: Random, role: str, never: str) -> Strike:
     labels = [label for label in LABELS[role] if label != never]
     label = random.choice(labels) if random.random() < AT_A_POINT else ""

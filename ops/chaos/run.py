@@ -10,7 +10,6 @@ import asyncio
 import logging
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +45,13 @@ QUICK: Final[dict[str, Any]] = {
     "absent_quiet_s": 3.0,
     "exchange_timeout_s": 3.0,
     "venue_limits": False,
+    "ip_pause_s": 0.3,
 }
 """Times cut short, so that takeovers and proofs of absence fit into a run."""
 FAULTS: Final = "rate={rate},seed={seed},delay_s=4,late_s=0.5,lag_s=1.5,retry_after_s=0.3"
 EXPECTED_ENDS: Final = frozenset({0, -signal.SIGTERM, -signal.SIGKILL, DependencyUnreachable.exit_code, FencedOut.exit_code})
 """How a child may end: stopped, killed, without its servers, overtaken. Anything else is a bug that its log tells of."""
+KINDS: Final = ("lost", "duplicated", "conflicting", "unexplained")
 Say = Callable[[str], None]
 
 
@@ -71,12 +72,16 @@ class Options:
 def run_chaos(options: Options, say: Say = lambda _: None) -> dict[str, Any]:
     """The report. Errors: whatever keeps the stack from starting."""
     began = time.monotonic()
-    # Our own clients lose their broker again and again; that is no news.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    quiet_clients()
     faults = FAULTS.format(rate=options.fault_rate, seed=options.seed)
     with Stack(options.folder, roles=(), simulator_options=("--faults", faults), fsync=False, on_step=say, **QUICK) as stack:
         report = asyncio.run(_run(stack, options, say))
     return report | {"seconds": round(time.monotonic() - began, 1), "seed": options.seed}
+
+
+def quiet_clients() -> None:
+    """Our own clients lose their broker again and again; that is no news."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 async def _run(stack: Stack, options: Options, say: Say) -> dict[str, Any]:
@@ -90,7 +95,7 @@ async def _run(stack: Stack, options: Options, say: Say) -> dict[str, Any]:
     say(f"{tally}; coming to rest")
     trouble += await settle(cast, load.published, options.settle_s)
     say("checking")
-    return await _check(cast, load, tally, trouble)
+    return await _check(cast, load, tally, trouble, say)
 
 
 async def _break_things(cast: Cast, load: Load, tally: Tally, options: Options) -> list[str]:
@@ -107,7 +112,7 @@ async def _break_things(cast: Cast, load: Load, tally: Tally, options: Options) 
     return trouble
 
 
-async def _check(cast: Cast, load: Load, tally: Tally, trouble: Sequence[str]) -> dict[str, Any]:
+async def _check(cast: Cast, load: Load, tally: Tally, trouble: Sequence[str], say: Say) -> dict[str, Any]:
     settings, found = cast.stack.settings, Findings()
     history = await read_history(settings)
     check_acked(history, load.acked, found)
@@ -119,10 +124,11 @@ async def _check(cast: Cast, load: Load, tally: Tally, trouble: Sequence[str]) -
     truth = await asyncio.to_thread(read_ledger, cast.stack.simulator_url)
     check_exchange(truth, ends, found)
     check_tables(settings, told, found)
+    say(f"{load.published} signals, {len(ends.settled)} orders, {told.events} events accepted, {told.void_events} void")
     unequal = differences(settings, truth)
     other = await _digests(cast, told)
-    exits = _exits(cast)
-    details = found.details() | {"ledger": unequal[:20], "digests": other, "trouble": list(trouble), "exits": exits["unexpected"]}
+    details = found.details() | {"ledger": unequal[:20], "digests": other, "trouble": list(trouble), "exits": unexpected_ends(cast)}
+    shown = {"details": found_wrong} if (found_wrong := {name: sentences for name, sentences in details.items() if sentences}) else {}
     return {
         "kills": tally.kills,
         "zombies": tally.zombies,
@@ -131,15 +137,7 @@ async def _check(cast: Cast, load: Load, tally: Tally, trouble: Sequence[str]) -
         **found.counts(),
         "ledger_equal": not unequal,
         "digests_equal": not other,
-        "signals": load.published,
-        "orders": len(ends.settled),
-        "filled": sum(bool(end.filled) for end in ends.settled.values()),
-        "events": told.events,
-        "void_events": told.void_events,
-        "labels": dict(sorted(tally.labels.items())),
-        "ends_of_processes": exits["codes"],
-        "details": {name: sentences for name, sentences in details.items() if sentences},
-    }
+    } | shown
 
 
 async def _digests(cast: Cast, told: Told) -> list[str]:
@@ -156,18 +154,13 @@ async def _digests(cast: Cast, told: Told) -> list[str]:
     return other
 
 
-def _exits(cast: Cast) -> dict[str, Any]:
-    codes: Counter[str] = Counter()
-    unexpected = []
-    for name in cast.names:
-        for code in cast.supervisor.exit_codes(name):
-            codes[str(code)] += 1
-            if code not in EXPECTED_ENDS:
-                unexpected.append(f"{name} ended with {code}: {cast.tail(name, 3)}")
-    return {"codes": dict(codes), "unexpected": unexpected[:5]}
+def unexpected_ends(cast: Cast) -> list[str]:
+    """Children that ended as none should, with the last words of their logs."""
+    ends = ((name, code) for name in cast.names for code in cast.supervisor.exit_codes(name))
+    return [f"{name} ended with {code}: {cast.tail(name, 3)}" for name, code in ends if code not in EXPECTED_ENDS][:5]
 
 
 def is_right(report: dict[str, Any]) -> bool:
     """Whether a report has nothing against the system."""
-    nothing = not any(report[kind] for kind in ("lost", "duplicated", "conflicting", "unexplained"))
-    return bool(nothing and report["ledger_equal"] and report["digests_equal"] and not report["details"])
+    nothing = not any(report[kind] for kind in KINDS)
+    return bool(nothing and report["ledger_equal"] and report["digests_equal"] and "details" not in report)

@@ -23,12 +23,16 @@ def chaos(
     json: Json = False,
 ) -> None:
     """Kill -9, pause and restart everything while signals flow, then check it all. Exit 1 when anything is wrong."""
-    from ops.chaos import run
+    from ops.chaos import executor_run, run
 
-    options = run.Options(kills=kills, seed=seed, followers=followers, folder=folder)
-    report = run.run_chaos(options, _say)
+    if executor:
+        alone = executor_run.ExecutorOptions(orders, 0.2 if fault_rate is None else fault_rate, kills, seed, folder=folder)
+        report, right = (found := executor_run.run_executor_chaos(alone, _say)), executor_run.is_right(found)
+    else:
+        whole = run.Options(kills, seed, followers, fault_rate=0.03 if fault_rate is None else fault_rate, folder=folder)
+        report, right = (found := run.run_chaos(whole, _say)), run.is_right(found)
     _print(report, json)
-    raise typer.Exit(0 if run.is_right(report) else 1)
+    raise typer.Exit(0 if right else 1)
 
 
 def _say(word: str) -> None:
