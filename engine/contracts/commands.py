@@ -14,6 +14,7 @@ from engine.contracts.types import (
     Amount,
     Contract,
     Count,
+    FollowerId,
     Id,
     Milliseconds,
     Note,
@@ -82,7 +83,7 @@ class FollowerSettingsInput(Contract):
 
 class _Command(Contract):
     request_id: Annotated[Id, Field(description="A repeat of the same request is a no-op.")]
-    follower_id: Id
+    follower_id: FollowerId
     actor: Note = ""
 
 

@@ -109,8 +109,17 @@ Timestamp = Annotated[
     _string(TIME_PATTERN, format="date-time"),
 ]
 
+
+def _no_shard(text: str) -> str:
+    if text.startswith("shard-"):
+        raise ValueError("an id that does not begin with shard-")
+    return text
+
+
 Id = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=TEXT_PATTERN)]
 """signal_id, whale_id, follower_id, request_id, whale_order_id."""
+FollowerId = Annotated[Id, AfterValidator(_no_shard)]
+"""Never `shard-...`: that is the name under which a shard keeps its own events."""
 Note = Annotated[str, StringConstraints(max_length=500, pattern=TEXT_PATTERN)]
 """Free text for people: a reason, an actor."""
 SYMBOL_PATTERN: Final = "^{part}/{part}(:{part})?$".format(part=r"[^\s/:\x00-\x1f\x7f]+")
