@@ -116,6 +116,12 @@ class Batch:
         return dict(cursor.fetchall())
 
 
+def empty_stages(cursor: Curs) -> None:
+    """What a commit does, for those who write several batches in one transaction."""
+    for name in STAGES:
+        cursor.execute(f"DELETE FROM {name}")
+
+
 def make_stages(cursor: Curs) -> None:
     """The session's staging tables."""
     merges = load("merges.sql")

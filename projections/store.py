@@ -15,7 +15,7 @@ import psycopg
 
 from engine.log.reader import NO_DIGEST, AcceptedRound, Position
 from engine.topology import EVENTS, EXECUTIONS
-from projections.batch import Batch, Poison, make_stages
+from projections.batch import Batch, Poison, empty_stages, make_stages
 from projections.executions import Attempt, ExecutionLane, known_commands, write_attempts
 from projections.positions import Lots
 from projections.recorder import Advance, PositionRecorder, datastore, load_stand
@@ -153,6 +153,7 @@ class Store:
                     try:
                         with self._conn.transaction():
                             single.write(cursor)
+                            empty_stages(cursor)
                     except UNWRITABLE as error:
                         found.append(Poison(round_.shard, event[0], event[1], event[2], str(error).splitlines()[0]))
         return found
