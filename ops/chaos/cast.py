@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import sys
 import time
@@ -17,6 +18,7 @@ from ops.stack import Stack
 INSTANCES: Final = ("a", "b")
 POLL_S: Final = 0.05
 STANDING_S: Final = 150.0
+REASON: Final = re.compile(r"(ending with exit code|[\w.]+(Error|Exception|Corrupt)\b)")
 T = TypeVar("T")
 
 
@@ -79,6 +81,11 @@ class Cast:
         """The end of a child's log."""
         log = self.supervisor.log_file(name)
         return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""
+
+    def reasons(self, name: str) -> list[str]:
+        """The newest lines of a child's log that say why it ended."""
+        log = self.supervisor.log_file(name).read_text(errors="replace").splitlines()
+        return [line for line in log if REASON.match(line)][-3:]
 
     async def kill(self, name: str, label: str, nth: int, patience_s: float) -> bool:
         """kill -9: at the label, or right now if there is none or it is not reached in time. True: it died by it."""

@@ -129,7 +129,7 @@ class _ShardCheck:
             case SignalDecided() | SignalExpired():
                 self._close(event)
             case CopyDecided():
-                self._answer(event.signal_id, event.originator_id, event.outcome, "")
+                self._answer(event.signal_id, event.originator_id, event.outcome, event.open_reason)
             case CopySkipped():
                 self._answer(event.signal_id, event.originator_id, "skipped", event.reason)
             case CopiesSkipped():

@@ -157,7 +157,7 @@ async def _digests(cast: Cast, told: Told) -> list[str]:
 def unexpected_ends(cast: Cast) -> list[str]:
     """Children that ended as none should, with the last words of their logs."""
     ends = ((name, code) for name in cast.names for code in cast.supervisor.exit_codes(name))
-    return [f"{name} ended with {code}: {cast.tail(name, 3)}" for name, code in ends if code not in EXPECTED_ENDS][:5]
+    return [f"{name} ended with {code}: {cast.reasons(name)}" for name, code in ends if code not in EXPECTED_ENDS][:5]
 
 
 def is_right(report: dict[str, Any]) -> bool:
