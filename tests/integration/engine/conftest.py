@@ -21,6 +21,7 @@ from engine.log.writer import build_producer
 from engine.topology import EVENTS, INBOX, TRADE_COMMANDS, Topic
 from tests import given
 from tests.conftest import SettingsFactory
+from tests.support import wait_until
 
 DEADLINE_S = 60.0
 
@@ -86,10 +87,7 @@ class Bench:
 
 async def until(holds: Callable[[], bool], what: str) -> None:
     """Wait for a condition."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not holds():
-        assert time.monotonic() < deadline, f"waited too long: {what}"
-        await asyncio.sleep(0.01)
+    await wait_until(holds, DEADLINE_S, what)
 
 
 def copies(followers: int, signals: int) -> list[InboxRecord]:

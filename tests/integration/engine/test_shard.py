@@ -16,6 +16,9 @@ from engine.log.topics import delete_topics, ensure_topics
 from engine.topology import INBOX, SNAPSHOTS
 from tests.integration.engine.conftest import Bench, copies, until
 
+NEWS = [InboxRecord(body=ResyncWhale(request_id="r", whale_id="w9", symbol="BTC/USDC:USDC", position=Decimal(0)))]
+"""Something that makes an event and no command."""
+
 
 def values(rounds: list) -> list[bytes]:  # type: ignore[type-arg]
     return [value for accepted in rounds for _, _, value, _ in accepted.events]
@@ -36,7 +39,12 @@ async def test_commands_follow_in_order_and_without_gaps(bench: Bench) -> None:
     await bench.put(copies(3, 5))
     shard = await bench.shard()
     await bench.feed(shard)
+    await until(lambda: shard._commands.empty() and shard._sent_through == 18, "the commands are acked")
+    await bench.put(NEWS)
+    await bench.feed(shard)
     await shard.close()
+    markers = [accepted.marker for accepted in (await bench.accepted())[0]]
+    assert [(marker.commands_through, marker.commands_total) for marker in (markers[0], markers[-1])] == [(0, 18), (18, 18)]
     commands = await bench.commands()
     assert [command.seq for command in commands] == list(range(1, 3 * 6 + 1))
     assert all(isinstance(command.body, PlaceOrder) for command in commands)
@@ -53,7 +61,7 @@ async def test_commands_that_were_not_sent_are_sent_by_the_next_owner(bench: Ben
     second = await bench.shard()
     assert [command.seq for command in await bench.commands()] == [1, 2, 3, 4]
     # The next marker says that they were sent: nobody sends them a third time.
-    await bench.put([InboxRecord(body=ResyncWhale(request_id="r", whale_id="w9", symbol="BTC/USDC:USDC", position=Decimal(0)))])
+    await bench.put(NEWS)
     await bench.feed(second)
     await second.close()
     third = await bench.shard()
