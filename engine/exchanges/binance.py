@@ -39,6 +39,8 @@ class _Binance:
     resend_safe = False
     _class_name: str
     _market_type: str
+    _suffix: str
+    """What follows `BASE/QUOTE` in the unified symbols."""
     _calls: ClassVar[dict[str, str]]
     """ccxt's names of the endpoints that differ between the two."""
 
@@ -46,6 +48,7 @@ class _Binance:
         options = {"fetchCurrencies": False, "fetchMargins": False, "fetchMarkets": {"types": [self._market_type]}, "leverageBrackets": {}}
         self.rack = WireRack(self._class_name, net, options)
         self.symbols = frozenset(listing.venue_symbol for _, venue, listing in mapped() if venue == self.venue)
+        self._marks: dict[str, Decimal] = {}
 
     async def start(self) -> None:
         """Load markets and measure the clock."""
@@ -122,7 +125,7 @@ class _Binance:
             raise CallFailed(Judgement(Verdict.UNKNOWN, Hint.NONE, "", "the trades do not add up to the order yet"))
         quote = sum((number(trade["qty"]) * number(trade["price"]) for trade in trades), ZERO)
         base = self._base(order.symbol)
-        return _with_fees(state, *_fees(trades, base), _average(quantity, quote))
+        return _with_fees(state, *self._fees(trades, base), _average(quantity, quote))
 
     async def sync_clock(self) -> None:
         """Measure the venue's clock."""
@@ -156,18 +159,24 @@ class _Binance:
         by_id = {row["symbol"]: number(row["price"]) for row in rows}
         markets = self.rack.prototype.markets
         prices = {symbol: by_id.get(markets[symbol]["id"]) for symbol in self.symbols if symbol in markets}
-        return {symbol: price for symbol, price in prices.items() if price}
+        self._marks = {symbol: price for symbol, price in prices.items() if price}
+        return self._marks
+
+    def _fees(self, trades: list[dict[str, Any]], base: str) -> tuple[Decimal, Decimal]:
+        """Commissions in base and in quote; one in a third asset (BNB) counts in quote, at the newest mark."""
+        in_base = in_quote = ZERO
+        for trade in trades:
+            fee, asset = number(trade.get("commission")), str(trade.get("commissionAsset"))
+            if asset == base:
+                in_base += fee
+            else:
+                in_quote += fee if asset == _QUOTE else fee * self._marks.get(f"{asset}/{_QUOTE}{self._suffix}", ZERO)
+        return in_base, in_quote
 
     async def _key_reasons(self, keys: Credential, right: str) -> list[str]:
         rights = await self.rack.read(keys, lambda ex: ex.sapi_get_account_apirestrictions())
         reasons = ["key_can_withdraw"] if rights.get("enableWithdrawals") else []
         return reasons + ([] if rights.get(right) else ["key_cannot_trade"])
-
-
-def _fees(trades: list[dict[str, Any]], base: str) -> tuple[Decimal, Decimal]:
-    in_base = sum((number(trade.get("commission")) for trade in trades if trade.get("commissionAsset") == base), ZERO)
-    in_quote = sum((number(trade.get("commission")) for trade in trades if trade.get("commissionAsset") == _QUOTE), ZERO)
-    return in_base, in_quote
 
 
 def _with_fees(state: OrderState, fee_base: Decimal, fee_quote: Decimal, average: Decimal | None) -> OrderState:
@@ -180,6 +189,7 @@ class BinanceSpot(_Binance):
     venue: Venue = "binance"
     _class_name = "binance"
     _market_type = "spot"
+    _suffix = ""
     _calls: ClassVar[dict[str, str]] = {
         "order": "private_get_order",
         "open": "private_get_openorders",
@@ -192,7 +202,7 @@ class BinanceSpot(_Binance):
     def _state(self, raw: dict[str, Any], base: str) -> OrderState:
         filled, status = number(raw["executedQty"]), str(raw["status"])
         fills = raw.get("fills")
-        fees = _fees(fills, base) if fills is not None else (ZERO, ZERO)
+        fees = self._fees(fills, base) if fills is not None else (ZERO, ZERO)
         complete = fills is not None or not filled
         average = _average(filled, number(raw.get("cummulativeQuoteQty")))
         refused = status if status == "REJECTED" else ""
@@ -230,6 +240,7 @@ class BinanceUsdm(_Binance):
     venue: Venue = "binanceusdm"
     _class_name = "binanceusdm"
     _market_type = "linear"
+    _suffix = ":USDT"
     _calls: ClassVar[dict[str, str]] = {
         "order": "fapiprivate_get_order",
         "open": "fapiprivate_get_openorders",

@@ -62,6 +62,9 @@ _BINANCE_2010: Final[tuple[tuple[str, Hint], ...]] = (
     ("Stop price would trigger immediately.", Hint.AGAIN),
 )
 
+_BINANCE_1013_FOR_NOW: Final = ("Market is closed", "PERCENT_PRICE", "MAX_NUM", "MAX_POSITION")
+"""Filters that depend on the market or on what else is open, not on the form of the request."""
+
 BYBIT: Final[dict[int, Hint]] = (
     _codes(Hint.FINAL, "10001 110013 110018 110024 110028 110030 110040 110066 110070 110092 110093 110094 110095 110100 110101")
     | _codes(Hint.FINAL, "170010 170115 170116 170117 170121 170124 170130 170132 170133 170134 170135 170136 170137 170140 170217 170221")
@@ -130,7 +133,7 @@ def _binance_hint(code: int, text: str) -> Hint | None:
         return Hint.DUPLICATE
     if code == -2010:
         return next((hint for words, hint in _BINANCE_2010 if words in text), None)
-    if code == -1013 and ("Market is closed" in text or "PERCENT_PRICE" in text):
+    if code == -1013 and any(words in text for words in _BINANCE_1013_FOR_NOW):
         return Hint.AGAIN
     return BINANCE.get(code)
 

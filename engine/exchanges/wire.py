@@ -11,16 +11,19 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import ccxt.async_support as ccxt
 
 from engine.exchanges.judge import Reply, judge_read
-from engine.exchanges.port import CallFailed, Credential
+from engine.exchanges.port import CallFailed, Credential, Hint, Judgement, Verdict
 from engine.exchanges.session import VenueNet
 
 logging.getLogger("ccxt.base.exchange").setLevel(logging.ERROR)
+
+
+LONGEST_CLOCK_TRIP_MS: Final = 1500
 
 
 def now_ms() -> int:
@@ -152,10 +155,16 @@ class WireRack:
         self._drop_idle()
 
     async def measure_clock(self, call: Callable[[Any], Awaitable[Any]], server_ms: Callable[[Any], int]) -> None:
-        """Set `offset_ms` = ours minus the venue's clock, by one public call; the middle of the round trip counts."""
+        """Set `offset_ms` = ours minus the venue's clock, by one public call; the middle of the round trip counts.
+
+        A slow answer measures too little: the fence of an attempt rests on an error of less than a second.
+        """
         before = now_ms()
         body = await self.read(None, call)
-        self.offset_ms = (before + now_ms()) // 2 - server_ms(body)
+        after = now_ms()
+        if after - before > LONGEST_CLOCK_TRIP_MS:
+            raise CallFailed(Judgement(Verdict.UNKNOWN, Hint.NONE, "", f"the clock took {after - before} ms to answer"))
+        self.offset_ms = (before + after) // 2 - server_ms(body)
 
     def close(self) -> None:
         """Let go of the shared session, which its owner closes."""

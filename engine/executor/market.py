@@ -22,6 +22,7 @@ from engine.exchanges.port import CallFailed, Exchange
 log = logging.getLogger(__name__)
 RELOAD_S: Final = 3600.0
 RETRY_S: Final = 1.0
+CLOCK_S: Final = 60.0
 RULES_A_RECORD: Final = 1000
 _ENCODER = msgspec.json.Encoder(decimal_format="string")
 
@@ -43,6 +44,7 @@ class Market:
         self._rules: dict[Venue, dict[str, MarketRules]] = {}
         self._published: dict[Venue, tuple[MarketRules, ...]] = {}
         self._claimed = asyncio.Event()
+        self._clock_due: dict[Venue, float] = {}
 
     def rules(self, venue: Venue, symbol: str) -> MarketRules | None:
         """The venue's rules of one symbol."""
@@ -88,7 +90,9 @@ class Market:
     async def _refresh(self, venue: Venue) -> None:
         try:
             self.marks[venue] = await self._exchanges[venue].marks()
-            await self._exchanges[venue].sync_clock()
+            if time.monotonic() >= self._clock_due.get(venue, 0.0):
+                await self._exchanges[venue].sync_clock()
+                self._clock_due[venue] = time.monotonic() + CLOCK_S
         except CallFailed as error:
             log.warning("marks of %s not read: %s", venue, error)
 

@@ -183,9 +183,7 @@ class Placement:
         match verdict.verdict:
             case Verdict.ACCEPTED:
                 job.setbacks, job.acknowledged_at = 0, desk.now()
-                if answer.state is not None and answer.state.final and answer.state.complete:
-                    return await settle_state(desk, job, answer.state)
-                return Unresolved(0.0)
+                return await self._accepted(job, answer.state)
             case Verdict.NOT_SENT if verdict.hint is Hint.LOCAL:
                 return await miss(desk, job, "refused_locally", verdict.reason[:60])
             case Verdict.NOT_SENT:
@@ -197,6 +195,19 @@ class Placement:
                 job.duplicate = verdict.hint is Hint.DUPLICATE
                 await job.shard.journal.append(self._unknown(job, verdict), job.order.follower_id)
                 return Unresolved()
+
+    async def _accepted(self, job: Job, state: OrderState | None) -> Step:
+        """A reply that shows the end state settles it (with its fees); else the order is followed."""
+        desk, order = self._desk, job.order
+        if state is None or not state.final:
+            return Unresolved(0.0)
+        keys = await desk.credential(job.account)
+        if not state.complete and keys is not None:
+            try:
+                state = await desk.exchanges[order.venue].details(keys, order, state)
+            except CallFailed:
+                return Unresolved(0.0)
+        return await settle_state(desk, job, state) if state.complete else Unresolved(0.0)
 
     def _tell_breaker(self, job: Job, verdict: Judgement) -> None:
         breaker = self._desk.breakers[job.order.venue]
