@@ -28,8 +28,11 @@ KNOWN: Final = "SELECT count(*) AS known FROM account_equity"
 
 
 async def create_followers(stack: Stack, plans: Sequence[FollowerPlan]) -> None:
-    """Accounts, keys, settings and follows of every plan; followers who are there already stay as they are."""
-    await open_accounts(stack, plans)
+    """Accounts, settings, follows and keys of every plan; followers who are there already stay as they are.
+
+    Keys come last: the executor reports an account as soon as it has its keys, and the engine has no use for reports of strangers.
+    """
+    await _register(stack.simulator_url, plans)
     known = await _known(stack.settings)
     async with open_publisher(stack.settings, "remora-demo") as publisher:
         for plan in plans:
@@ -46,6 +49,7 @@ async def create_followers(stack: Stack, plans: Sequence[FollowerPlan]) -> None:
                     actor="demo",
                 )
             )
+    await asyncio.to_thread(_store_keys, stack.settings, plans)
     await _wait_known(stack.settings, known + len(plans))
 
 
