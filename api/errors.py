@@ -28,6 +28,13 @@ class BadPosition(BadRequestProblem):
     title = "The position cannot be read."
 
 
+class BadValue(BadRequestProblem):
+    """A value that no column can hold, such as a text with a NUL."""
+
+    type_ = "bad-value"
+    title = "A value cannot be used."
+
+
 class Unknown(NotFoundProblem):
     """Nothing has this id."""
 
@@ -53,8 +60,12 @@ class Unavailable(StatusProblem):
 
 def install(app: FastAPI) -> None:
     """Answer every error of the app as a problem; what is unexpected says nothing about our inside."""
-    handlers: Any = {psycopg.OperationalError: _unavailable, PoolTimeout: _unavailable}
+    handlers: Any = {psycopg.OperationalError: _unavailable, PoolTimeout: _unavailable, psycopg.DataError: _bad_value}
     add_exception_handler(app, new_exception_handler(logger=log, handlers=handlers))
+
+
+def _bad_value(handler: object, request: object, error: Exception) -> Problem:
+    return BadValue("Postgres cannot take a value of this request.")
 
 
 def _unavailable(handler: object, request: object, error: Exception) -> Problem:
