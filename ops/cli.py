@@ -19,6 +19,7 @@ from ops.commands.bench import bench
 from ops.commands.chaos import chaos
 from ops.commands.demo import demo
 from ops.commands.log import explain, replay, verify
+from ops.commands.rebuild import rebuild
 from ops.commands.soak import soak
 
 app = typer.Typer(name="remora", help="Event-sourced copy trading on a Kafka log.", no_args_is_help=True, pretty_exceptions_enable=False)
@@ -39,6 +40,7 @@ app.command("verify")(verify)
 app.command("explain")(explain)
 app.command("bench")(bench)
 app.command("soak")(soak)
+app.command("rebuild")(rebuild)
 
 ROLES: dict[str, str] = {
     "sequencer": "engine.agents.sequencer",
