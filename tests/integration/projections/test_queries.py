@@ -65,7 +65,7 @@ def plan(connection: psycopg.Connection[Any], statement: Any, parameters: dict[s
         ("get_trade", {"id": 77}, "trades_pkey"),
         ("get_trade_by_key", {"command_key": "x"}, "uq_trades_command"),
         ("open_positions", {"user_id": 7}, "ix_positions_user"),
-        ("profit", {"user_id": 7}, "ix_positions_user"),
+        ("profit", {"user_id": 7}, "_positions_"),
         ("accounts", {"user_id": 7}, "account_equity"),
         ("equity_points", {"user_id": 7, "since": NOW - timedelta(days=20), "until": NOW, "limit": 10}, "equity_curve_2026_10_pkey"),
         ("queue_counts", {}, "ix_signals_queue"),

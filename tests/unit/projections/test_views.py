@@ -46,9 +46,10 @@ def test_a_view_has_its_events_fields_and_defaults(view: type[Any], event: type[
             assert plain(default) == plain(expected), field.name
 
 
-@pytest.mark.parametrize(
-    ("view", "event"), [pair for pair in PAIRS if pair[1].__struct_config__.array_like], ids=lambda kind: kind.__name__
-)
+ARRAYS = [pair for pair in PAIRS if pair[1].__struct_config__.array_like]
+
+
+@pytest.mark.parametrize(("view", "event"), ARRAYS, ids=lambda kind: kind.__name__)
 def test_array_views_keep_the_order(view: type[Any], event: type[Any]) -> None:
     assert view.__struct_fields__ == event.__struct_fields__[: len(view.__struct_fields__)]
 
