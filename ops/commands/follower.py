@@ -116,7 +116,7 @@ FROM users WHERE follower_key = %(follower)s
 """
 FOLLOWS = "SELECT whale_key AS whale, auto_copy_enabled AS auto_copy, terms FROM user_whale_follows WHERE follower_key = %(follower)s"
 LOTS = """
-SELECT exchange, symbol, side, whale_key AS whale, filled, pending, reserved, entry, realized_pnl, status
+SELECT exchange, symbol, side, whale_key AS whale, filled, pending, reserved, entry_price, realized_pnl, status
 FROM positions WHERE follower_key = %(follower)s AND status <> 'closed' ORDER BY symbol
 """
 
