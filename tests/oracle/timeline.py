@@ -30,12 +30,14 @@ class Oracle(Listener):
         self._flat: dict[tuple[str, str], int] = {}
         self._signals: dict[str, Json] = {}
         self._must_ask: dict[str, Leave] = {}
+        self._asked: Leave | None = None
         self._gaps: set[str] = set()
 
     def hear(self, event: Json) -> None:
         """The next event of the shard."""
-        if (asked := self._must_ask.pop(event["o"], None)) and event["t"] != "OrdersRequested.v1":
-            self._blame(event, f"{float(asked.ordered)} of {asked.key} should have been asked for")
+        self._asked = self._must_ask.pop(event["o"], None)
+        if self._asked and event["t"] != "OrdersRequested.v1":
+            self._blame(event, f"{float(self._asked.ordered)} of {self._asked.key} should have been asked for")
         super().hear(event)
 
     def holdings(self, name: str) -> dict[Key, Fraction]:
@@ -204,7 +206,7 @@ class Oracle(Listener):
     def _ask(self, event: Json, follower: Follower, order: Json) -> None:
         key = _ordered(order).key
         lot = follower.book.lots.get(key)
-        if lot is None or event["at"] < lot.again_at:
+        if lot is None or (event["at"] < lot.again_at and not self._asked):
             self._blame(event, "an exit too early, or of nothing")
             return
         left = lay_out(follower.book, self.venues, key, NOTHING, worth(self.venues, key, lot, event["at"]))
