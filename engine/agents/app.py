@@ -25,7 +25,6 @@ from faust.types.tuples import Message
 
 from engine.agents.transport import LogConsumer, LogTransport, Notice, Placement, Positions
 from engine.config import Settings
-from engine.errors import LogCorrupt
 from engine.fate import die
 from engine.lifecycle import announce_ready
 from engine.topology import Topic
@@ -127,28 +126,6 @@ def consume(app: LogApp, settings: Settings, topics: Iterable[Topic], handle: Ha
         except BaseException as error:
             # Faust would ack the event and go on.
             die(error)
-
-
-class NextOffsets:
-    """Holds each partition's next expected offset; a gap or a repeat is a reason to end."""
-
-    def __init__(self) -> None:
-        self._next: dict[TP, int] = {}
-
-    def start(self, tp: TP, offset: int) -> None:
-        """The partition is read from `offset` on."""
-        self._next[tp] = offset
-
-    def stop(self, tp: TP) -> None:
-        """The partition is not ours at the moment."""
-        self._next.pop(tp, None)
-
-    def take(self, tp: TP, offset: int, *, gaps: bool = False) -> None:
-        """Check one record's offset and expect the next. `gaps`: the topic may hold control records of transactions."""
-        expected = self._next.get(tp)
-        if expected is None or offset < expected or (offset > expected and not gaps):
-            raise LogCorrupt(f"{tp.topic}[{tp.partition}]: offset {offset} arrived, {expected} was expected")
-        self._next[tp] = offset + 1
 
 
 async def run_worker(app: LogApp, settings: Settings, role: str, **facts: str | int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -24,6 +25,8 @@ from tests.conftest import SettingsFactory
 from tests.support import wait_until
 
 DEADLINE_S = 60.0
+SHARDS = 2
+SESSION_S = 2.0
 
 
 @dataclass
@@ -108,12 +111,24 @@ def copies(followers: int, signals: int) -> list[InboxRecord]:
     return [record for record, _ in story.records]
 
 
+@asynccontextmanager
+async def _bench(settings: Settings) -> AsyncIterator[Bench]:
+    await ensure_topics(settings)
+    producer = build_producer(settings, "test")
+    await producer.start()
+    yield Bench(settings, producer)
+    await producer.stop()
+
+
 @pytest.fixture
 async def bench(settings: SettingsFactory) -> AsyncIterator[Bench]:
     """One shard; snapshots every 40 events."""
-    made = settings(partitions=1, snapshot_events=40)
-    await ensure_topics(made)
-    producer = build_producer(made, "test")
-    await producer.start()
-    yield Bench(made, producer)
-    await producer.stop()
+    async with _bench(settings(partitions=1, snapshot_events=40)) as made:
+        yield made
+
+
+@pytest.fixture
+async def shards(settings: SettingsFactory) -> AsyncIterator[Bench]:
+    """Two shards; a member that is gone loses its partitions soon."""
+    async with _bench(settings(partitions=SHARDS, session_timeout_s=SESSION_S)) as made:
+        yield made

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +15,11 @@ from engine.config import Settings
 from engine.domain.messages import InboxRecord
 from engine.errors import FencedOut
 from engine.log.codec import decode_claim
-from engine.log.topics import ensure_topics
-from engine.log.writer import build_producer
 from engine.topology import EVENTS
 from ops import children
-from tests.conftest import SettingsFactory
-from tests.integration.engine.conftest import Bench, copies
+from tests.integration.engine.conftest import SESSION_S, SHARDS, Bench, copies
 
 PROGRAM = "from engine.agents.engine import main; from engine.config import Settings; main(Settings())"
-SHARDS = 2
 
 
 class Engines:
@@ -41,7 +37,7 @@ class Engines:
             "REMORA_TOPIC_PREFIX": self._settings.topic_prefix,
             "REMORA_PARTITIONS": str(self._settings.partitions),
             "REMORA_INSTANCE": instance,
-            "REMORA_SESSION_TIMEOUT_S": "2",
+            "REMORA_SESSION_TIMEOUT_S": str(SESSION_S),
             "REMORA_SNAPSHOT_EVENTS": "100",
             "REMORA_DATA_DIR": str(self._folder),
         }
@@ -67,17 +63,6 @@ class Engines:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
                 children.end(process)
-
-
-@pytest.fixture
-async def shards(settings: SettingsFactory) -> AsyncIterator[Bench]:
-    """Two shards."""
-    made = settings(partitions=SHARDS)
-    await ensure_topics(made)
-    producer = build_producer(made, "test")
-    await producer.start()
-    yield Bench(made, producer)
-    await producer.stop()
 
 
 @pytest.fixture
