@@ -86,14 +86,14 @@ async def read_story(settings: Settings, plans: Sequence[FollowerPlan]) -> Story
     events: dict[int, list[Json]] = {}
     for shard in range(settings.partitions):
         reader = RoundReader(shard)
-        rounds = reader.feed(await _records(settings, EVENTS, shard))
+        rounds = reader.feed(await read_records(settings, EVENTS, shard))
         all_of_it = [json.loads(value) for accepted in rounds for _, _, value, _ in accepted.events]
         admitted = [event["signal"] for event in all_of_it if event["t"] == "SignalAdmitted.v1"]
         foreign = {signal["signal_id"] for signal in admitted if signal["whale_id"] not in whales}
         events[shard] = [event for event in all_of_it if _concerns(event, names, foreign)]
     ends = {}
     for shard in range(settings.partitions):
-        for record in await _records(settings, EXECUTIONS, shard):
+        for record in await read_records(settings, EXECUTIONS, shard):
             end = json.loads(record.value)
             if end["t"] == "OrderSettled":
                 ends.setdefault(end["command_id"], end)
@@ -107,7 +107,7 @@ def _concerns(event: Json, names: set[str], foreign: set[str]) -> bool:
     return signal_id not in foreign and (of_shard or event["o"] in names)
 
 
-async def _records(settings: Settings, topic: Topic, partition: int) -> list[Any]:
+async def read_records(settings: Settings, topic: Topic, partition: int) -> list[Any]:
     found: list[Any] = []
     async with open_consumer(settings) as consumer:
         _, end = await bounds(consumer, settings.topic(topic), partition)
@@ -120,7 +120,7 @@ async def published(settings: Settings, whales: set[str]) -> list[Json]:
     """The bodies of the whales' signals on the public topic, repeats included."""
     found: list[Json] = []
     for partition in range(SIGNALS.partition_count(settings.partitions)):
-        found += [json.loads(record.value) for record in await _records(settings, SIGNALS, partition)]
+        found += [json.loads(record.value) for record in await read_records(settings, SIGNALS, partition)]
     return [signal for signal in found if signal["whale_id"] in whales]
 
 

@@ -1,11 +1,12 @@
 """Brings the demo's followers into being: accounts at the simulator, keys in the vault, commands on the log.
 
-Leaves only when the read models know every follower and the engine has a fresh equity for each.
+Leaves only when the read models know every follower and the engine has a fresh equity for each, and every venue's market rules.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -16,15 +17,20 @@ from pydantic import SecretStr
 
 from engine.config import Settings
 from engine.domain.messages import ConfigureFollower, FollowWhale
+from engine.domain.values import VENUES
 from engine.errors import DependencyUnreachable
 from engine.executor.accounts import add_credential, load_master_key
+from engine.log.consume import bounds, open_consumer, read_range
 from engine.log.publish import open_publisher
+from engine.topology import EVENTS, MARKET_REPORTS
 from ops.commands.common import query
 from ops.demo.plan import FollowerPlan
 from ops.stack import Stack
 
 ACCOUNTS_AT_ONCE: Final = 500
 KNOWN: Final = "SELECT count(*) AS known FROM account_equity"
+WORKED_IN: Final = "SELECT (sources ->> 'm/0')::bigint AS next FROM projection_positions WHERE topic = %(topic)s"
+"""By shard, the next market report that it has not seen."""
 
 
 async def create_followers(stack: Stack, plans: Sequence[FollowerPlan]) -> None:
@@ -51,6 +57,7 @@ async def create_followers(stack: Stack, plans: Sequence[FollowerPlan]) -> None:
             )
     await asyncio.to_thread(_store_keys, stack.settings, plans)
     await _wait_known(stack.settings, known + len(plans))
+    await wait_for_markets(stack.settings)
 
 
 async def open_accounts(stack: Stack, plans: Sequence[FollowerPlan]) -> None:
@@ -76,6 +83,30 @@ def _store_keys(settings: Settings, plans: Sequence[FollowerPlan]) -> None:
     with psycopg.connect(settings.database_url.get_secret_value()) as connection:
         for plan in plans:
             add_credential(connection, master, plan.follower_id, plan.venue, SecretStr(plan.api_key), SecretStr(plan.api_secret))
+
+
+async def wait_for_markets(settings: Settings, deadline_s: float = 60.0) -> None:
+    """Until every shard has the rules of every venue: without them an open is refused. Errors: DependencyUnreachable."""
+    end = time.monotonic() + deadline_s
+    while not await _markets_known(settings):
+        if time.monotonic() > end:
+            raise DependencyUnreachable(f"The venues' market rules have not reached the engine after {deadline_s:.0f} s.")
+        await asyncio.sleep(0.1)
+
+
+async def _markets_known(settings: Settings) -> bool:
+    reported: dict[str, int] = {}
+    topic = settings.topic(MARKET_REPORTS)
+    async with open_consumer(settings) as consumer:
+        first, end = await bounds(consumer, topic, 0)
+        async for records in read_range(consumer, topic, 0, first, end):
+            for record in records:
+                report = json.loads(record.value or b"{}")
+                if report.get("t") == "RulesReported":
+                    reported.setdefault(report["venue"], record.offset)
+    rows = await asyncio.to_thread(query, settings, WORKED_IN, topic=settings.topic(EVENTS))
+    worked_in = [row["next"] or 0 for row in rows]
+    return reported.keys() >= set(VENUES) and len(worked_in) == settings.partitions and min(worked_in) > max(reported.values())
 
 
 async def _known(settings: Settings) -> int:
