@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import aiokafka
+from aiokafka import TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import KafkaError
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Producer, Transport, server_list
@@ -70,19 +71,14 @@ class ConsumerThread(AIOKafkaConsumerThread):
         )
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """Group offsets are only for the eyes of lag monitors: a failed commit is no reason to stop."""
+        """Group offsets are only for the eyes of lag monitors: a failed commit is no reason to stop (Faust would crash)."""
+        mine = {TopicPartition(tp.topic, tp.partition): offset for tp, offset in offsets.items() if tp in self.assignment()}
         try:
-            return bool(await super()._commit(offsets))
+            await self._ensure_consumer().commit(mine)  # type: ignore[no-untyped-call]
         except KafkaError as error:
-            log.warning("group offsets not committed: %s", error)
+            log.warning("group offsets not committed: %r", error)
             return False
-
-    async def crash(self, reason: BaseException) -> None:
-        """Faust crashes the consumer on any failed commit; those are of no consequence here."""
-        if isinstance(reason, KafkaError):
-            log.warning("consumer: %r", reason)
-            return
-        await super().crash(reason)
+        return True
 
 
 class LogConsumer(Consumer):

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+import pytest
 from aiokafka import TopicPartition
 from faust.types import TP
 from faust.types.tuples import Message
@@ -105,3 +106,20 @@ async def test_an_engine_takes_a_second_member_in_and_keeps_what_nobody_claimed(
 
 def _decided(engine: Engine) -> dict[int, int]:
     return {number: shard.position.inbox_position for number, shard in engine.shards.items() if hasattr(shard, "position")}
+
+
+async def test_a_full_queue_stops_the_fetching_and_drops_nothing(shards: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.agents.shard.QUEUE_HIGH", 20)
+    monkeypatch.setattr("engine.agents.shard.QUEUE_LOW", 5)
+    story = copies(3, 60)
+    for number in range(SHARDS):
+        await shards.put(story, number)
+    engine = Engine(shards.settings, shards.producer)
+    told: list[bool] = []
+    tell = engine._full
+    monkeypatch.setattr(engine, "_full", lambda tp, full: (told.append(full), tell(tp, full)))
+    async with running(engine.app):
+        await wait_until(lambda: _decided(engine) == {0: len(story), 1: len(story)}, what="everything is decided")
+    await engine.close()
+    assert told.count(True) == told.count(False) > 0
+    await check(shards)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -32,7 +33,7 @@ class Engines:
 
     def start(self, instance: str) -> subprocess.Popen[bytes]:
         """A process; it reads its settings from the environment."""
-        environment = {
+        environment = os.environ | {
             "KAFKA_BOOTSTRAP_SERVERS": self._settings.kafka,
             "REMORA_TOPIC_PREFIX": self._settings.topic_prefix,
             "REMORA_PARTITIONS": str(self._settings.partitions),
