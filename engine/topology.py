@@ -54,7 +54,9 @@ EVENTS: Final = Topic("follower.events.v1", "follower_id", SHARDED, "engine", "e
 TRADE_COMMANDS: Final = Topic("trade.commands.v1", "follower_id", SHARDED, "engine", "executor", 30 * DAY_MS)
 EXECUTIONS: Final = Topic("trade.executions.v1", "follower_id", SHARDED, "executor", "sequencer, executor, projector", config=_APPEND_TIME)
 MARKET_REPORTS: Final = Topic("market.reports.v1", "venue and symbol", 1, "executor of shard 0", "sequencer, projector", 30 * DAY_MS)
-SNAPSHOTS: Final = Topic("engine.snapshots.v1", "shard and slot", SHARDED, "engine", "engine", config={"cleanup.policy": "compact"})
+_COMPACTED: Final = {"cleanup.policy": "compact", "segment.bytes": "67108864", "min.cleanable.dirty.ratio": "0.1"}
+"""Only closed segments are compacted: small ones, so that old snapshots go soon."""
+SNAPSHOTS: Final = Topic("engine.snapshots.v1", "shard and slot", SHARDED, "engine", "engine", config=_COMPACTED)
 
 DEAD: Final[dict[str, Topic]] = {
     topic.name: Topic(f"{topic.name}.dead", "as received", 1, "sequencer, projector", "operators", 30 * DAY_MS, config=_BIG)
