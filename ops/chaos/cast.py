@@ -87,14 +87,17 @@ class Cast:
         log = self.supervisor.log_file(name).read_text(errors="replace").splitlines()
         return [line for line in log if REASON.match(line)][-3:]
 
-    async def kill(self, name: str, label: str, nth: int, patience_s: float) -> bool:
-        """kill -9: at the label, or right now if there is none or it is not reached in time. True: it died by it."""
+    async def kill(self, name: str, label: str, nth: int, patience_s: float) -> str | None:
+        """kill -9: at the label, or right now if there is none or it is not reached in time. Where it died; None if not by this."""
         before = len(self.supervisor.exit_codes(name))
-        if label and await self._at_point(name, label, nth, signal.SIGKILL, patience_s):
+        reached = bool(label) and await self._at_point(name, label, nth, signal.SIGKILL, patience_s)
+        if reached:
             await until(lambda: len(self.supervisor.exit_codes(name)) > before, 5.0)
-        if len(self.supervisor.exit_codes(name)) == before and self.has_applied(name):
+        elif len(self.supervisor.exit_codes(name)) == before and self.has_applied(name):
             await asyncio.to_thread(self.supervisor.kill9, name)
-        return self.supervisor.exit_codes(name)[before : before + 1] == [-signal.SIGKILL]
+        if self.supervisor.exit_codes(name)[before : before + 1] != [-signal.SIGKILL]:
+            return None
+        return label if reached else "at random"
 
     async def pause(self, name: str, label: str, nth: int, patience_s: float) -> float:
         """SIGSTOP, as `kill`. The time (monotonic) by which it stood still."""

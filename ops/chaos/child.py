@@ -17,7 +17,7 @@ import msgspec
 
 LABELS: Final[dict[str, tuple[str, ...]]] = {
     "sequencer": ("before_append", "half_append", "after_append"),
-    "engine": ("before_round", "torn_round", "after_round", "after_commands", "half_snapshot"),
+    "engine": ("before_round", "before_copies", "torn_round", "after_round", "after_copies", "after_commands", "half_snapshot"),
     "executor": ("before_attempt", "after_attempt", "after_write", "before_outcome", "after_outcome"),
     "projector": ("before_write", "before_commit", "after_commit"),
 }

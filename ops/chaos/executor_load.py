@@ -64,8 +64,8 @@ class ExecutorLoad:
         self._prices: dict[str, dict[str, str]] = {}
 
     async def __aenter__(self) -> ExecutorLoad:
-        producer = build_producer(self.stack.settings, "remora-chaos")
-        self._producer: Any = producer
+        producer: Any = build_producer(self.stack.settings, "remora-chaos")
+        self._producer = producer
         await self._producer.start()
         self._writers = {shard: ShardWriter(producer, self.stack.settings, shard) for shard in range(self.stack.settings.partitions)}
         self._simulator = aiohttp.ClientSession(self.stack.simulator_url)

@@ -25,7 +25,7 @@ from ops.chaos.executor_load import ExecutorLoad
 from ops.chaos.history import Findings, read_history
 from ops.chaos.lanes import Lanes, Tally
 from ops.chaos.orders_check import Ends, check_ends, check_exchange, executed, read_ends
-from ops.chaos.plan import draw_executor_plan
+from ops.chaos.plan import Plan, draw_executor_plan
 from ops.chaos.run import QUICK, Say, quiet_clients, unexpected_ends
 from ops.demo.plan import plan_followers
 from ops.demo.setup import open_accounts
@@ -42,7 +42,7 @@ POLL_S: Final = 0.5
 
 @dataclass(frozen=True)
 class ExecutorOptions:
-    """What the command line says. `patches` break a rule in every executor (tests only)."""
+    """What the command line says, and what tests ask for."""
 
     orders: int = 10_000
     fault_rate: float = 0.2
@@ -50,28 +50,36 @@ class ExecutorOptions:
     seed: int = 1
     accounts: int = 120
     settle_s: float = 180.0
-    patches: str = ""
     folder: Path | None = None
+    plan: Plan | None = None
+    """What happens, if it is not to be drawn from the seed."""
+    patches: str = ""
+    """What breaks a rule in every executor (tests only)."""
+
+    @property
+    def faults(self) -> str:
+        """What the simulator is told: every kind that it has, about equally often."""
+        return FAULTS.format(rate=self.fault_rate, seed=self.seed, rare=self.fault_rate / 25)
 
 
 def run_executor_chaos(options: ExecutorOptions, say: Say = lambda _: None) -> dict[str, Any]:
     """The report. Errors: whatever keeps the stack from starting."""
     began = time.monotonic()
     quiet_clients()
-    faults = FAULTS.format(rate=options.fault_rate, seed=options.seed, rare=options.fault_rate / 25)
-    with Stack(options.folder, roles=(), simulator_options=("--faults", faults), fsync=False, on_step=say, **QUICK) as stack:
-        report = asyncio.run(_run(stack, options, say))
+    with Stack(options.folder, roles=(), simulator_options=("--faults", options.faults), fsync=False, on_step=say, **QUICK) as stack:
+        report = asyncio.run(break_and_check(stack, options, Tally(), say))
     return report | {"seconds": round(time.monotonic() - began, 1), "seed": options.seed}
 
 
-async def _run(stack: Stack, options: ExecutorOptions, say: Say) -> dict[str, Any]:
+async def break_and_check(stack: Stack, options: ExecutorOptions, tally: Tally, say: Say = lambda _: None) -> dict[str, Any]:
+    """Everything on a stack that runs already, without a role."""
     plans = plan_followers(WHALES, options.accounts, seed=options.seed)
     await open_accounts(stack, plans)
     cast = Cast(stack, ("executor",), options.patches)
     await asyncio.to_thread(cast.wait_ready)
     say(f"seed {options.seed}: {options.orders} orders, {options.kills} kills")
     async with ExecutorLoad(stack, plans, options.seed) as load:
-        trouble, tally = await _break_things(cast, load, options)
+        trouble = await _break_things(cast, load, tally, options, say)
         say(f"{tally}; coming to rest")
         await _until_settled(load, time.monotonic() + options.settle_s)
         for name in cast.names:
@@ -79,9 +87,9 @@ async def _run(stack: Stack, options: ExecutorOptions, say: Say) -> dict[str, An
         return await _check(cast, load, tally, trouble)
 
 
-async def _break_things(cast: Cast, load: ExecutorLoad, options: ExecutorOptions) -> tuple[list[str], Tally]:
-    tally, trouble = Tally(), []
-    lanes = Lanes(cast, draw_executor_plan(options.seed, options.kills), tally)
+async def _break_things(cast: Cast, load: ExecutorLoad, tally: Tally, options: ExecutorOptions, say: Say) -> list[str]:
+    trouble: list[str] = []
+    lanes = Lanes(cast, options.plan or draw_executor_plan(options.seed, options.kills), tally, say)
     feeding = asyncio.create_task(_feed(load, tally, options))
     try:
         await lanes.run()
@@ -89,7 +97,7 @@ async def _break_things(cast: Cast, load: ExecutorLoad, options: ExecutorOptions
         trouble = [str(error) for error in errors.exceptions]
         feeding.cancel()
     await asyncio.gather(feeding, return_exceptions=True)
-    return trouble, tally
+    return trouble
 
 
 async def _feed(load: ExecutorLoad, tally: Tally, options: ExecutorOptions) -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from ops.chaos.child import Point, Status
+
+COPY: Final = b'{"t":"CopyDecided.'
 
 
 def install(role: str, point: Point, status: Status) -> None:
@@ -58,14 +60,15 @@ def _engine(point: Point, status: Status) -> None:
         return epoch
 
     async def written(self: Any, events: Any, marker: Any) -> int:
-        point.reach("before_round")
+        copies = any(value.startswith(COPY) for _, value in events)
+        point.reach("before_copies" if copies else "before_round")
         if events and point.due("torn_round"):
             await self._append(self._events, list(events))
             point.fire()
         offset = await write_round(self, events, marker)
         if events:
             status.applied()
-        point.reach("after_round")
+        point.reach("after_copies" if copies else "after_round")
         return offset
 
     async def sent(self: Any, commands: Any) -> None:

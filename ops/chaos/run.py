@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import DependencyUnreachable, FencedOut, LogCorrupt, RemoraError
-from ops.chaos.cast import Cast
+from ops.chaos.cast import INSTANCES, Cast
 from ops.chaos.events_check import Told, check_events
 from ops.chaos.history import Findings, read_history
 from ops.chaos.lanes import Lanes, Tally
 from ops.chaos.load import Load
 from ops.chaos.orders_check import check_commands, check_ends, check_exchange, read_ends
-from ops.chaos.plan import draw_plan
+from ops.chaos.plan import Plan, draw_plan
 from ops.chaos.settle import settle
 from ops.chaos.sources_check import check_acked, check_sources
 from ops.chaos.tables_check import check_tables, projected_digests
@@ -57,16 +57,20 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says. `patches` break a rule in every child (tests only)."""
+    """What the command line says, and what tests ask for."""
 
     kills: int = 20
     seed: int = 1
     followers: int = 24
     rate: float = 3.0
     fault_rate: float = 0.03
-    settle_s: float = 90.0
-    patches: str = ""
+    settle_s: float = 120.0
     folder: Path | None = None
+    plan: Plan | None = None
+    """What happens, if it is not to be drawn from the seed."""
+    instances: Sequence[str] = INSTANCES
+    patches: str = ""
+    """What breaks a rule in every child (tests only)."""
 
 
 def run_chaos(options: Options, say: Say = lambda _: None) -> dict[str, Any]:
@@ -75,7 +79,7 @@ def run_chaos(options: Options, say: Say = lambda _: None) -> dict[str, Any]:
     quiet_clients()
     faults = FAULTS.format(rate=options.fault_rate, seed=options.seed)
     with Stack(options.folder, roles=(), simulator_options=("--faults", faults), fsync=False, on_step=say, **QUICK) as stack:
-        report = asyncio.run(_run(stack, options, say))
+        report = asyncio.run(break_and_check(stack, options, Tally(), say))
     return report | {"seconds": round(time.monotonic() - began, 1), "seed": options.seed}
 
 
@@ -84,31 +88,33 @@ def quiet_clients() -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
-async def _run(stack: Stack, options: Options, say: Say) -> dict[str, Any]:
-    cast = Cast(stack, ROLES, options.patches)
+async def break_and_check(stack: Stack, options: Options, tally: Tally, say: Say = lambda _: None) -> dict[str, Any]:
+    """Everything on a stack that runs already, without a role."""
+    cast = Cast(stack, ROLES, options.patches, options.instances)
     await asyncio.to_thread(cast.wait_ready)
     plans = plan_followers(sorted(MARKETS), options.followers, seed=options.seed)
     await create_followers(stack, plans)
-    load, tally = Load(stack, plans, options.seed, options.rate), Tally()
+    load = Load(stack, plans, options.seed, options.rate)
     say(f"seed {options.seed}: {options.kills} kills")
-    trouble = await _break_things(cast, load, tally, options)
+    trouble = await _break_things(cast, load, tally, options, say)
     say(f"{tally}; coming to rest")
     trouble += await settle(cast, load.published, options.settle_s)
     say("checking")
     return await _check(cast, load, tally, trouble, say)
 
 
-async def _break_things(cast: Cast, load: Load, tally: Tally, options: Options) -> list[str]:
+async def _break_things(cast: Cast, load: Load, tally: Tally, options: Options, say: Say) -> list[str]:
     """All faults, with the load around them. A cast that does no work any more is said, not raised: the checker has the last word."""
-    lanes = Lanes(cast, draw_plan(options.seed, options.kills, ROLES), tally)
+    lanes = Lanes(cast, options.plan or draw_plan(options.seed, options.kills, ROLES), tally, say)
     publishing, trouble = asyncio.create_task(load.run()), []
     try:
         await lanes.run()
     except* RemoraError as errors:
         trouble = [str(error) for error in errors.exceptions]
-    finally:
-        load.stop()
-        await publishing
+    load.stop()
+    if not (await asyncio.wait((publishing,), timeout=options.settle_s))[0]:
+        trouble.append("what was still to be published was not acked")
+        publishing.cancel()
     return trouble
 
 

@@ -7,6 +7,7 @@ the checker will say what is missing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -38,15 +39,24 @@ async def settle(cast: Cast, published: int, deadline_s: float) -> list[str]:
     end = time.monotonic() + deadline_s
     if not await _until(lambda: asyncio.to_thread(_all_ended, settings, published), end):
         late.append(f"signals and orders did not end within {deadline_s:.0f} s: {query(settings, PROGRESS)}")
-    async with Line(cast.stack) as line:
-        halt = SetSwitch(request_id="chaos-end", state="halt_exits", actor="chaos")
-        await asyncio.wait_for(line.send(lambda publisher: publisher.publish_control(halt)), deadline_s)
+    if not await _halt(cast, deadline_s):
+        late.append("the last switch was not acked")
     end = max(end, time.monotonic() + deadline_s / 3)
     for role, rested in ORDER:
         late += await _rest(cast, role)
         if not await _until(partial(rested, settings), end):
             late.append(f"what the last {role} wrote was not worked in")
     return late
+
+
+async def _halt(cast: Cast, deadline_s: float) -> bool:
+    """Nothing is ordered from here on, not even by the clock."""
+    halt = SetSwitch(request_id="chaos-end", state="halt_exits", actor="chaos")
+    async with Line(cast.stack) as line:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(line.send(lambda publisher: publisher.publish_control(halt)), deadline_s)
+            return True
+    return False
 
 
 async def _at_once(_: Settings) -> bool:
