@@ -56,7 +56,7 @@ class Batch:
 
     def _map(self) -> dict[type, tuple[Handler, ...]]:
         """Which tables an event concerns. What is not named here concerns none."""
-        orders = (self.trades.on_orders, self.signals.on_orders, self.positions.on_fact)
+        orders = (self.trades.on_orders, self.signals.on_orders, self.positions.on_orders)
         return {
             views.FollowerConfigured: (self.followers.on_configured,),
             views.WhaleFollowed: (self.followers.on_followed,),
@@ -69,11 +69,11 @@ class Batch:
             views.CopySkipped: (self.decisions.on_skipped,),
             views.CopiesSkipped: (self.decisions.on_skips,),
             views.OrdersRequested: orders,
-            views.OrderEnded: (self.trades.on_ended, self.signals.on_ended, self.positions.on_fact),
+            views.OrderEnded: (self.trades.on_ended, self.signals.on_ended, self.positions.on_ended),
             views.EquityRecorded: (self.equity.on_recorded,),
-            views.FundingRecorded: (self.positions.on_fact,),
-            views.DriftDetected: (self.positions.on_fact,),
-            views.DustRecorded: (self.positions.on_fact,),
+            views.FundingRecorded: (self.positions.on_rare,),
+            views.DriftDetected: (self.positions.on_rare,),
+            views.DustRecorded: (self.positions.on_rare,),
         }
 
     def add(self, round_: AcceptedRound, skip: frozenset[int] = frozenset()) -> None:

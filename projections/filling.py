@@ -16,7 +16,7 @@ from engine.config import Settings
 from engine.errors import DependencyUnreachable
 from engine.log.consume import STALL_S, open_consumer
 from engine.topology import EVENTS, EXECUTIONS
-from projections.pipeline import Pipeline
+from projections.pipeline import Pipeline, calm_collector
 from projections.store import Bury, Store
 
 FILL_EVENTS: Final = 60_000
@@ -27,6 +27,7 @@ Targets = dict[tuple[str, int], int]
 
 def fill_process(settings: Settings, schema: str, targets: Targets) -> None:
     """`fill` with an event loop of its own."""
+    calm_collector()
     try:
         import uvloop
     except ImportError:

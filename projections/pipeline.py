@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -15,6 +16,12 @@ from projections.store import Bury, Store, Work
 
 BATCH_EVENTS: Final = 20_000
 """Events in one transaction, about."""
+
+
+def calm_collector() -> None:
+    """For the whole process: a batch makes hundreds of thousands of objects and no cycles; looking for some costs a fifth of the time."""
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 50)
 
 
 class Pipeline:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from projections.ids import position_id, user_id
 from projections.lots import COLUMNS, ZERO, Lot, LotKey, key_of_order
@@ -18,7 +18,7 @@ from projections.staging import Curs, copy_lines
 from projections.trades import Known, whole
 from projections.views import CopyDecided, DriftDetected, DustRecorded, FundingRecorded, OrderEnded, OrdersRequested, OrderView
 
-Fact = CopyDecided | OrdersRequested | OrderEnded | DriftDetected | DustRecorded | FundingRecorded
+Rare = DriftDetected | DustRecorded | FundingRecorded
 Lots = dict[LotKey, Lot]
 FUNDED_MODES: Final = ("live", "paper")
 DIRECTIONS: Final = ("long", "short")
@@ -26,16 +26,45 @@ REMEMBERED: Final = 300_000
 """Lots that a session keeps in memory."""
 
 
+class Request(NamedTuple):
+    """An order that changes a lot."""
+
+    order: OrderView
+    lot: LotKey
+    at: int
+    number: int
+
+
+class End(NamedTuple):
+    """The end of an order; its lot is known once its request is."""
+
+    event: OrderEnded
+    number: int
+
+
 @dataclass(slots=True)
 class Positions:
     """The facts of a batch, and the lots that the session remembers. After a batch that failed the memory must be emptied."""
 
     lots: Lots = field(default_factory=dict)
-    facts: list[tuple[Fact, int, int]] = field(default_factory=list)
+    facts: list[Request | End | Rare] = field(default_factory=list)
+    touched: set[LotKey] = field(default_factory=set)
 
-    def on_fact(self, event: Fact, partition: int, offset: int) -> None:
-        """Anything that changes a lot."""
-        self.facts.append((event, partition, offset))
+    def on_orders(self, event: CopyDecided | OrdersRequested, partition: int, offset: int) -> None:
+        """Orders are under way."""
+        for item, order in enumerate(event.orders):
+            lot = key_of_order(order)
+            self.touched.add(lot)
+            self.facts.append(Request(order, lot, event.at, position_id(partition, offset, item)))
+
+    def on_ended(self, event: OrderEnded, partition: int, offset: int) -> None:
+        """An order has ended."""
+        self.facts.append(End(event, position_id(partition, offset)))
+
+    def on_rare(self, event: Rare, partition: int, offset: int) -> None:
+        """Drift, dust or funding."""
+        self.touched.update(_keys(event))
+        self.facts.append(event)
 
     def write(self, cursor: Curs, known: dict[str, Known]) -> None:
         """Load, fold, stage, merge. `known`: the requests of the orders that end."""
@@ -43,10 +72,9 @@ class Positions:
             return
         if len(self.lots) > REMEMBERED:
             self.lots.clear()
-        touched = {key for fact, _, _ in self.facts for key in _keys(fact, known)}
+        touched = self.touched | {order.lot for order in known.values()}
         self._load(cursor, [key for key in touched if key not in self.lots])
-        for fact, partition, offset in self.facts:
-            self._fold(fact, partition, offset, known)
+        self._fold(known)
         changed = sorted((key, lot) for key in touched if (lot := self.lots.get(key)) and lot.version)
         copy_lines(cursor, "stage_positions", COLUMNS, [lot.line(key) for key, lot in changed])
         cursor.execute(load("merges.sql")["merge_positions"])
@@ -61,29 +89,29 @@ class Positions:
         for row in cursor:
             self.lots[by_number[row[:6]]] = Lot(*row[6:])
 
+    def _fold(self, known: dict[str, Known]) -> None:
+        for fact in self.facts:
+            match fact:
+                case Request():
+                    self._request(fact)
+                case End():
+                    if request := known.get(fact.event.command_id):
+                        self._end(fact, request)
+                case DriftDetected():
+                    self._drift(fact)
+                case DustRecorded():
+                    self._dust(fact)
+                case FundingRecorded():
+                    self._fund(fact)
+
     def _lot(self, key: LotKey, number: int) -> Lot:
         lot = self.lots.get(key)
         if lot is None:
             lot = self.lots[key] = Lot(number)
         return lot
 
-    def _fold(self, fact: Fact, partition: int, offset: int, known: dict[str, Known]) -> None:
-        match fact:
-            case CopyDecided() | OrdersRequested():
-                for item, order in enumerate(fact.orders):
-                    self._request(order, fact.at, position_id(partition, offset, item))
-            case OrderEnded():
-                if request := known.get(fact.command_id):
-                    self._end(fact, request, position_id(partition, offset))
-            case DriftDetected():
-                self._drift(fact)
-            case DustRecorded():
-                self._dust(fact)
-            case FundingRecorded():
-                self._fund(fact)
-
-    def _request(self, order: OrderView, at: int, number: int) -> None:
-        key = key_of_order(order)
+    def _request(self, fact: Request) -> None:
+        order, key, at, number = fact
         lot = self._lot(key, number)
         was_empty = lot.empty
         lot.touch(at)
@@ -97,8 +125,9 @@ class Positions:
             lot.leverage = whole(order.leverage)
         lot.settle(was_empty, at)
 
-    def _end(self, event: OrderEnded, order: Known, number: int) -> None:
-        lot = self._lot(order.lot, number)
+    def _end(self, fact: End, order: Known) -> None:
+        event = fact.event
+        lot = self._lot(order.lot, fact.number)
         was_empty = lot.empty
         lot.touch(event.at)
         quantity = Decimal(event.quantity)
@@ -142,14 +171,9 @@ class Positions:
                 lot.funding += Decimal(amount)
 
 
-def _keys(fact: Fact, known: dict[str, Known]) -> list[LotKey]:
-    """The lots that a fact may touch."""
+def _keys(fact: Rare) -> list[LotKey]:
+    """The lots that a rare fact may touch."""
     match fact:
-        case CopyDecided() | OrdersRequested():
-            return [key_of_order(order) for order in fact.orders]
-        case OrderEnded():
-            order = known.get(fact.command_id)
-            return [order.lot] if order else []
         case DriftDetected():
             place = (fact.originator_id, fact.venue, fact.venue_symbol)
             return [(*place, change.direction, fact.mode, change.whale_id) for change in fact.adjustments]

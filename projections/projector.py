@@ -27,7 +27,7 @@ from engine.log.topics import ensure_topics
 from engine.topology import DEAD, EVENTS, EXECUTIONS
 from projections.batch import Poison
 from projections.migrate import upgrade
-from projections.pipeline import BATCH_EVENTS, Pipeline
+from projections.pipeline import BATCH_EVENTS, Pipeline, calm_collector
 from projections.recorder import application_name
 from projections.store import Bury, Store
 
@@ -42,6 +42,7 @@ WORLD: Final = (psycopg.OperationalError, psycopg.InterfaceError, KafkaError, OS
 
 async def run(settings: Settings) -> None:
     """Project for ever."""
+    calm_collector()
     await ensure_topics(settings)
     await asyncio.to_thread(upgrade, settings.database_url.get_secret_value())
     try:

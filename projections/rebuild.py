@@ -61,6 +61,7 @@ class Report:
     records: int = 0
     seconds: float = 0.0
     fill_seconds: float = 0.0
+    complete_seconds: float = 0.0
     differences: list[Difference] = field(default_factory=list)
     compared: bool = False
     swapped: bool = False
@@ -103,6 +104,7 @@ async def rebuild(settings: Settings, until_ms: int | None = None, accept: bool 
         await _fill_parallel(settings, conn, schema, report.targets, watch)
         report.fill_seconds = time.monotonic() - begun
         await asyncio.to_thread(generations.complete, conn, schema)
+        report.complete_seconds = time.monotonic() - begun
         if until_ms is None:
             await _fill_rest(settings, conn, schema)
             await _compare(settings, conn, schema, report)

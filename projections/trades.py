@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from projections.ids import position_id
 from projections.lots import LotKey, key_of_order
 from projections.sql import load
-from projections.staging import NULL, Curs, copy_lines, text, when, when_line, who
+from projections.staging import NULL, Curs, copy_lines, plain, text, when, when_line, who
 from projections.views import CopyDecided, OrderEnded, OrdersRequested, OrderView
 
 ORDER: Final = (
@@ -111,7 +111,7 @@ class Trades:
         if self.requested:
             lines = [self._line(key, new, numbers.get(new.order.cause, NULL)) for key, new in self.requested.items()]
             copy_lines(cursor, "trades", ("signal_id", *ORDER, *END, "version"), lines)
-        if later := [f"{text(key)}\t{_end(event, NULL)}" for key, event in self.ended.items() if key not in self.requested]:
+        if later := [f"{plain(key)}\t{_end(event, NULL)}" for key, event in self.ended.items() if key not in self.requested]:
             copy_lines(cursor, "stage_trade_ends", ("command_key", *END), later)
             cursor.execute(load("merges.sql")["end_trades"])
 
@@ -126,7 +126,7 @@ def _order(new: Requested) -> str:
     order, at, number, _ = new
     return (
         f"{number}\t{who(order.follower_id)}\t{order.venue}\t{text(order.symbol)}\t{order.side}\t{order.quantity}\t"
-        f"{whole(order.leverage)}\t{when(at)}\t{text(order.command_id)}\t{text(order.whale_id)}\t{text(order.cause)}\t{order.kind}\t"
+        f"{whole(order.leverage)}\t{when(at)}\t{plain(order.command_id)}\t{text(order.whale_id)}\t{text(order.cause)}\t{order.kind}\t"
         f"{order.leg}\t{order.mode}\t{order.priority}\t{order.leverage}\t{order.limit_price or NULL}\t{order.reference_price or NULL}\t"
         f"{when_line(order.detected_at)}\t{when_line(order.published_at)}\t{when_line(order.received_at)}\t{when_line(order.decided_at)}\t"
         f"{when_line(order.expires_at)}\tlog"
@@ -142,7 +142,7 @@ def _end(event: OrderEnded, price: str) -> str:
     settled, average = when_line(event.settled_at), event.average_price or NULL
     executed = NULL if nothing(event.filled) else settled
     return (
-        f"{event.status}\t{event.average_price or price}\t{text(event.exchange_order_id)}\t{executed}\t{event.filled}\t{event.quantity}\t"
+        f"{event.status}\t{event.average_price or price}\t{plain(event.exchange_order_id)}\t{executed}\t{event.filled}\t{event.quantity}\t"
         f"{average}\t{event.fee_base}\t{event.fee_quote}\t{event.realized_pnl}\t{event.slippage_bps or NULL}\t{text(event.reason)}\t"
         f"{text(event.raw_code)}\t{event.attempts}\t{when_line(event.attempted_at)}\t{when_line(event.acknowledged_at)}\t{settled}\t"
         f"{when(event.at)}"

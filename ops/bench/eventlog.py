@@ -41,7 +41,7 @@ class Shard:
 
 
 class EventLog:
-    """Writes rounds, signal by signal, to all shards. `written` counts events."""
+    """Writes rounds, signal by signal, to all shards. `written` counts events, `signals`, `decisions` and `orders` what they are about."""
 
     def __init__(self, settings: Settings, followers: int) -> None:
         self._settings = settings
@@ -52,7 +52,7 @@ class EventLog:
         for name in names:
             by_shard[shard_of(name, settings.partitions)].append(name)
         self._shards = [Shard(ShardWriter(self._producer, settings, number), found) for number, found in by_shard.items()]
-        self.written = 0
+        self.written = self.signals = self.decisions = self.orders = 0
 
     async def begin(self) -> None:
         """Claims, then followers and their follows."""
@@ -61,19 +61,36 @@ class EventLog:
             await shard.writer.claim("bench")
             await self._round(shard, [event for name in shard.followers for event in _settings_of(name)], START_MS)
 
+    async def reopen(self) -> None:
+        """Go on after `end`."""
+        self._producer = build_producer(self._settings, "bench")
+        await self._producer.start()  # type: ignore[no-untyped-call]
+        for shard in self._shards:
+            shard.writer = ShardWriter(self._producer, self._settings, shard.writer.shard)
+            await shard.writer.claim("bench")
+
     async def end(self) -> None:
         """Let the last orders end, then close."""
+        now = START_MS + next(self._numbers) * SPACING_MS
         for shard in self._shards:
-            await self._round(shard, _endings(shard, START_MS + next(self._numbers) * SPACING_MS), START_MS)
+            await self._round(shard, _endings(shard, now), now)
         await self._producer.stop()  # type: ignore[no-untyped-call]
 
-    async def signal(self) -> None:
-        """One signal through every shard: decisions of it, ends of the orders of the one before."""
+    async def signal(self, most: int | None = None) -> None:
+        """One signal through every shard: decisions of it (of `most` followers a shard), ends of the orders of the one before."""
         number = next(self._numbers)
         now = START_MS + number * SPACING_MS
         told = _signal(number, now)
         for shard in self._shards:
-            await self._round(shard, [*_endings(shard, now), *_decisions(shard, told, number, now)], now)
+            followers = shard.followers[:most]
+            await self._round(shard, [*_endings(shard, now), *_decisions(shard, followers, told, number, now)], now)
+            self.decisions += len(followers)
+            self.orders += len(shard.open or [])
+        self.signals += 1
+
+    def ends(self) -> dict[int, int]:
+        """Where each partition stands: behind its last marker."""
+        return {shard.writer.shard: shard.writer.next_offset for shard in self._shards}
 
     async def _round(self, shard: Shard, told: list[events.AnyEvent], now: int) -> None:
         keyed = [encode_event(event) for event in told]
@@ -122,9 +139,8 @@ def _signal(number: int, now: int) -> Signal:
     )
 
 
-def _decisions(shard: Shard, signal: Signal, number: int, now: int) -> list[events.AnyEvent]:
-    """What a shard's followers say to a signal; all of them follow, so that a signal has as many decisions as there are followers."""
-    followers = shard.followers
+def _decisions(shard: Shard, followers: list[str], signal: Signal, number: int, now: int) -> list[events.AnyEvent]:
+    """What a shard's followers say to a signal, each of them once."""
     copiers = int(len(followers) * COPIERS)
     turn = number % len(followers) if followers else 0
     order = followers[turn:] + followers[:turn]
