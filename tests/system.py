@@ -20,7 +20,7 @@ from engine.log.reader import RoundReader
 from engine.topology import EVENTS, EXECUTIONS, SIGNALS, Topic
 from ops.commands.common import query
 from ops.demo.plan import FollowerPlan
-from ops.demo.play import play_through
+from ops.demo.play import drive_first_prices, play_through
 from ops.stack import Stack
 from tests.support import wait_until
 
@@ -64,6 +64,7 @@ class System(Stack):
 
     async def play(self, signals: Sequence[WhaleSignal], speed: float | None = None) -> None:
         """Publish signals, the simulator's prices following, and wait for the end of each and of its orders."""
+        await drive_first_prices(self, list(signals))
         await play_through(self, list(signals), speed, lambda _: None, 120.0)
 
 

@@ -24,7 +24,7 @@ from engine.domain.sizing import (
     smallest_open,
     wanted_quote,
 )
-from engine.domain.state import ONE, ZERO, HeldSignal, ShardState, WhalePair, market_key, pair_key
+from engine.domain.state import ONE, ZERO, HeldSignal, Mark, ShardState, WhalePair, market_key, pair_key
 from engine.domain.symbols import Listing, lookup
 from engine.domain.values import (
     SIDE_OF_OPEN,
@@ -61,6 +61,8 @@ class Opening(NamedTuple):
     orders: tuple[PlaceOrder, ...]
 
 
+MARK_BEFORE_MS = 10_000
+"""How much older than the whale's trade a mark may be to stand against an open."""
 LAST = 1000
 """Rank of no refusal."""
 
@@ -132,8 +134,12 @@ class SignalCase:
             listing=listing,
             rules=state.rules.get(key),
             price=signal.price * listing.price_factor,
-            mark=mark.price if mark and self.now - mark.at <= MARK_FRESH_MS else None,
+            mark=mark.price if mark and self._tells(mark) else None,
         )
+
+    def _tells(self, mark: Mark) -> bool:
+        """A mark from well before the whale's trade says less about the price now than the trade itself."""
+        return self.now - mark.at <= MARK_FRESH_MS and mark.at >= self.signal.detected_at - MARK_BEFORE_MS
 
     def order_id(self, follower_id: str, leg: int) -> str:
         """Id of the order number `leg` of this signal and follower."""

@@ -18,7 +18,7 @@ from engine.errors import ConfigInvalid
 from engine.log.consume import bounds, open_consumer
 from engine.topology import REJECTED
 from ops.demo.plan import plan_followers
-from ops.demo.play import play_through
+from ops.demo.play import drive_first_prices, play_through
 from ops.demo.report import build_report, settled_differences
 from ops.demo.setup import create_followers
 from ops.detect import signals_from_fills
@@ -62,6 +62,7 @@ def run_demo(options: Options) -> int:
 async def _main_job(stack: Stack, options: Options, signals: list[WhaleSignal], words: Console) -> dict[str, Any]:
     whales = sorted({signal.whale_id for signal in signals})
     plans = plan_followers(whales, options.followers, seed=options.seed, mixed=options.mixed)
+    await drive_first_prices(stack, signals)
     words.log(f"creating {len(plans)} followers of {len(whales)} whales")
     await create_followers(stack, plans)
     words.log(f"playing {len(signals)} signals")

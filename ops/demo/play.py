@@ -91,6 +91,13 @@ async def _until_ended(settings: Settings, signals: list[WhaleSignal], speed: fl
     return published
 
 
+async def drive_first_prices(stack: Stack, signals: list[WhaleSignal]) -> None:
+    """Every coin begins where the recording does, so that the venues' first marks are not of another world."""
+    async with aiohttp.ClientSession(stack.simulator_url) as session:
+        for signal in {signal.symbol: signal for signal in reversed(signals)}.values():
+            await _drive_price(session, signal)
+
+
 async def _drive_price(session: aiohttp.ClientSession, signal: WhaleSignal) -> None:
     async with session.post("/_price", json={"symbol": signal.symbol, "price": str(signal.price)}) as answer:
         answer.raise_for_status()

@@ -152,7 +152,7 @@ def _late_or_dear(asked: Asked) -> Iterator[str]:
     patience, bps = asked.tightest("max_staleness_ms"), asked.tightest("max_deviation_bps")
     if patience is not None and asked.now - asked.signal["detected_at"] > patience:
         yield "stale"
-    mark = asked.venues.price(asked.market[:2], asked.now)
+    mark = asked.venues.price(asked.market[:2], asked.now, asked.signal["detected_at"])
     if bps is not None and mark is not None:
         worse = (mark - asked.price) if asked.long else (asked.price - mark)
         if worse * BPS / asked.price > bps:

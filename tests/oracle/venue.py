@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 Json = dict[str, Any]
 SPOT = ("binance", "bybit")
 BPS = 10_000
-FRESH_MS = 150_000
+FRESH_MS, BEFORE_MS = 150_000, 10_000
 THOUSANDS = {"SHIB": {"bybitlinear": "SHIB1000"}, "NEIRO": {"bybitlinear": "1000NEIROCTO"}}
 """Coins whose thousand has a name of its own somewhere; else it is 1000 and the coin."""
 
@@ -63,10 +63,10 @@ class Venues:
         rules = self.rules.get(market[:2])
         return rules is not None and bool(rules.get("active", True))
 
-    def price(self, market: tuple[str, str], now: int) -> Fraction | None:
-        """The venue's price, if it is not old."""
+    def price(self, market: tuple[str, str], now: int, traded_at: int = 0) -> Fraction | None:
+        """The venue's price, if it is not old, nor from well before a trade that is newer."""
         mark = self.marks.get(market)
-        return mark[0] if mark and now - mark[1] <= FRESH_MS else None
+        return mark[0] if mark and now - mark[1] <= FRESH_MS and mark[1] >= traded_at - BEFORE_MS else None
 
     def steps(self, market: tuple[str, str], quantity: Fraction) -> Fraction:
         """What of a quantity the venue can trade."""

@@ -61,7 +61,7 @@ class Run:
             self._settle_some(1.0 if reliable else self.rng.choice((0.0, 0.3, 1.0)), reliable)
             if self.rng.random() < 0.2:
                 self.shard.tick(1)
-        while self._pending():
+        while self._pending() or self.shard.state.alarms:
             self._settle_some(1.0, reliable=True)
             self.shard.tick(61_000)
         return self

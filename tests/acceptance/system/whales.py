@@ -21,7 +21,7 @@ from ops.player import play
 from tests.system import System
 
 SYMBOL, PRICE = "ETH/USDC:USDC", Decimal(3000)
-SETTINGS = FollowerSettings(preferred_exchange="binanceusdm", max_leverage=Decimal(5), limits=Limits(max_deviation_bps=Decimal(300)))
+SETTINGS = FollowerSettings(preferred_exchange="binanceusdm", max_leverage=Decimal(5), limits=Limits(max_deviation_bps=Decimal(5000)))
 TERMS = FollowTerms(sizing="fixed_quote", trade_size_usdt=Decimal(300), start_mode="now")
 
 

@@ -203,6 +203,15 @@ def test_price_deviation(shard: Shard, side: str, worse: str, better: str) -> No
     assert of(CopyDecided, shard.signal("increase", side))
 
 
+def test_a_mark_from_well_before_the_trade_does_not_stand_against_it(shard: Shard) -> None:
+    shard.follower(limits=limits(max_deviation_bps=d(100)))
+    shard.mark(2000)
+    shard.tick(8000)
+    assert skipped(shard) == ("price_deviation", "100", "10000.00")
+    shard.tick(4000)
+    assert only(CopyDecided, shard.signal("increase", "buy")).orders
+
+
 def test_an_old_mark_refuses_nothing(shard: Shard) -> None:
     shard.follower(limits=limits(max_deviation_bps=d(100)))
     shard.mark(2000)
