@@ -7,6 +7,7 @@ is what the shard's own log says; a shard that nobody else has claimed since kee
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 from collections.abc import Mapping
@@ -66,6 +67,8 @@ class Engine:
             self._loads[number] = asyncio.create_task(shard.load(), name=f"load shard {number}")
         # The next assignment may ask again before this is done: it is the same load that both wait for.
         await asyncio.shield(self._loads[number])
+        # What was loaded stays for long: the collector need not walk through it again and again.
+        gc.freeze()
         return self.shards[number].resume()
 
     def _is_loaded(self, number: int) -> bool:
