@@ -125,10 +125,9 @@ class Shard:
         """Stop working; nothing is in flight afterwards."""
         await self.pause()
         await self._commands.join()
-        for task in self._tasks:
+        # A snapshot that is torn here is passed over when the shard is loaded.
+        for task in [*self._tasks, *([self._snapshot_task] if self._snapshot_task else [])]:
             task.cancel()
-        if self._snapshot_task is not None:
-            await self._snapshot_task
 
     async def _work(self) -> None:
         while True:
@@ -196,7 +195,8 @@ class Shard:
 
     def _queue_commands(self) -> None:
         """Hand the round's commands to the sender: they follow the marker's ack, in order, and do not hold up the next round."""
-        fresh = [command for command in self.state.outbox if command.seq > self._queued_through]
+        outbox = self.state.outbox
+        fresh = outbox[self._queued_through + 1 - outbox[0].seq :] if outbox else []
         if fresh:
             self._queued_through = fresh[-1].seq
             self._commands.put_nowait(fresh)

@@ -86,6 +86,8 @@ class Bench:
         for item in await self.records(INBOX, shard.shard, shard.next_inbox):
             shard.put(item)
         await until(lambda: shard.position.inbox_position == shard._expected, "the shard has caught up")
+        if shard._snapshot_task is not None:
+            await shard._snapshot_task
 
 
 async def until(holds: Callable[[], bool], what: str) -> None:
