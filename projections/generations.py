@@ -22,6 +22,7 @@ FILLING: Final = frozenset(
     {
         "users_pkey",
         "user_whale_follows_user_id_whale_id_key",
+        "whale_signals_pkey",
         "uq_signals_key",
         "uq_trades_command",
         "positions_pkey",

@@ -12,7 +12,7 @@ from typing import Final
 
 OURS: Final = 1 << 62
 IMPORTED: Final = "legacy-"
-"""Followers that were imported from the older system keep their user's number: `legacy-17` is users.id 17."""
+"""Followers and signals of the older system keep their number there: follower `legacy-17` is users.id 17."""
 
 
 def position_id(partition: int, offset: int, item: int = 0) -> int:
@@ -28,6 +28,12 @@ def user_id(follower_id: str) -> int:
     """`users.id` of a follower."""
     number = follower_id.removeprefix(IMPORTED)
     return int(number) if number != follower_id and _plain(number) else _hashed(follower_id)
+
+
+def signal_number(signal_id: str, partition: int, offset: int) -> int:
+    """`whale_signals.id` of a signal at this position of its topic; one that was bridged keeps the older row's number."""
+    number = signal_id.removeprefix(IMPORTED)
+    return int(number) if number != signal_id and _plain(number) else position_id(partition, offset)
 
 
 @lru_cache(maxsize=10_000)

@@ -59,6 +59,7 @@ CREATE TEMP TABLE IF NOT EXISTS stage_curve (
 ) ON COMMIT DELETE ROWS
 
 -- name: merge_users
+-- A row of older code that the log now tells about as well starts to count here.
 INSERT INTO users AS t (
     id, follower_key, copy_trading_enabled, preferred_exchange, max_leverage, mode, paused, leverage_limit, limits, config_version,
     created_at, updated_at, version, origin
@@ -71,7 +72,8 @@ ON CONFLICT (id) DO UPDATE SET
     follower_key = excluded.follower_key, copy_trading_enabled = excluded.copy_trading_enabled,
     preferred_exchange = excluded.preferred_exchange, max_leverage = excluded.max_leverage, mode = excluded.mode,
     paused = excluded.paused, leverage_limit = excluded.leverage_limit, limits = excluded.limits,
-    config_version = excluded.config_version, updated_at = excluded.updated_at, version = t.version + excluded.version
+    config_version = excluded.config_version, updated_at = excluded.updated_at,
+    version = CASE WHEN t.follower_key IS NULL THEN excluded.version ELSE t.version + excluded.version END
 
 -- name: merge_follows
 INSERT INTO user_whale_follows AS t (
@@ -87,10 +89,12 @@ ON CONFLICT (user_id, whale_id) DO UPDATE SET
     trade_size_usdt = CASE WHEN excluded.terms IS NULL THEN t.trade_size_usdt ELSE excluded.trade_size_usdt END,
     trade_size_percent = CASE WHEN excluded.terms IS NULL THEN t.trade_size_percent ELSE excluded.trade_size_percent END,
     sizing = coalesce(excluded.sizing, t.sizing), terms = coalesce(excluded.terms, t.terms), config_version = excluded.config_version,
-    unfollowed_at = excluded.unfollowed_at, updated_at = excluded.updated_at, version = t.version + excluded.version
+    unfollowed_at = excluded.unfollowed_at, updated_at = excluded.updated_at,
+    version = CASE WHEN t.follower_key IS NULL THEN excluded.version ELSE t.version + excluded.version END
 
 -- name: insert_signals
-INSERT INTO whale_signals (
+-- A row of the older system that was bridged becomes the signal's own; a signal that is told again keeps its row.
+INSERT INTO whale_signals AS t (
     id, signal_key, whale_id, whale_key, symbol, side, amount, price, detected_at, source, trade_type, priority, action, whale_order_id,
     position_before, position_after, whale_equity, leverage, expires_at, whale_time, published_at, received_at, source_partition,
     source_offset, held, status, origin, version
@@ -99,9 +103,18 @@ SELECT
     id, signal_key, whale_id, whale_key, symbol, side, amount, price, detected_at, source, trade_type, priority, action, whale_order_id,
     position_before, position_after, whale_equity, leverage, expires_at, whale_time, published_at, received_at, source_partition,
     source_offset, held, 'PENDING', 'log', 0
-FROM stage_signals
+FROM stage_signals AS s
+WHERE NOT EXISTS (SELECT 1 FROM whale_signals AS w WHERE w.signal_key = s.signal_key)
 ORDER BY signal_key
-ON CONFLICT (signal_key) DO NOTHING
+ON CONFLICT (id) DO UPDATE SET
+    signal_key = excluded.signal_key, whale_id = excluded.whale_id, whale_key = excluded.whale_key, symbol = excluded.symbol,
+    side = excluded.side, amount = excluded.amount, price = excluded.price, detected_at = excluded.detected_at, source = excluded.source,
+    trade_type = excluded.trade_type, priority = excluded.priority, action = excluded.action, whale_order_id = excluded.whale_order_id,
+    position_before = excluded.position_before, position_after = excluded.position_after, whale_equity = excluded.whale_equity,
+    leverage = excluded.leverage, expires_at = excluded.expires_at, whale_time = excluded.whale_time,
+    published_at = excluded.published_at, received_at = excluded.received_at, source_partition = excluded.source_partition,
+    source_offset = excluded.source_offset, held = excluded.held, status = excluded.status, trades_executed = 0, version = 0
+WHERE t.origin = 'legacy' AND t.signal_key IS NULL
 
 -- name: lock_signals
 SELECT count(*) FROM (

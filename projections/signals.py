@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from projections.ids import position_id, whale_number
+from projections.ids import signal_number, whale_number
 from projections.sql import load
 from projections.staging import Curs, copy_rows, when, when_known
 from projections.trades import nothing
@@ -164,7 +164,7 @@ class Signals:
 
 def _new_row(signal: SignalView, event: SignalAdmitted) -> tuple[object, ...]:
     return (
-        position_id(event.src.partition, event.src.offset),
+        signal_number(signal.signal_id, event.src.partition, event.src.offset),
         signal.signal_id,
         whale_number(signal.whale_id),
         signal.whale_id,
