@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, cast
 
 from aiokafka import AIOKafkaProducer
@@ -179,9 +179,9 @@ class Sequencer:
         await self._desk.work()
 
 
-async def _or_die(work: Awaitable[None]) -> None:
+async def _or_die(work: Callable[[], Awaitable[None]]) -> None:
     try:
-        await work
+        await work()
     except Exception as error:
         die(error)
 
@@ -192,7 +192,7 @@ async def run(settings: Settings) -> None:
     producer = build_producer(settings, f"remora-{ROLE}-{settings.instance}")
     await producer.start()  # type: ignore[no-untyped-call]
     sequencer = Sequencer(settings, producer)
-    jobs = [asyncio.create_task(_or_die(job)) for job in (sequencer.work(), sequencer.tick(), sequencer.answer_requests())]
+    jobs = [asyncio.create_task(_or_die(job)) for job in (sequencer.work, sequencer.tick, sequencer.answer_requests)]
     await run_worker(sequencer.app, settings, ROLE)
     for job in jobs:
         job.cancel()
