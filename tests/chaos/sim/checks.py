@@ -5,6 +5,7 @@ It reads what processes wrote, never what they remember; only the live states ar
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 
@@ -33,7 +34,7 @@ from tests.chaos.sim.world import SIGNAL_PARTITIONS, World
 
 def check(world: World, workload: Workload, observer: Observer) -> list[str]:
     """All problems of one world."""
-    problems = [*_deaths(world), *world.loop.failures]
+    problems = [*ends(world), *world.loop.failures]
     # A load that was given up with its shard may have failed: nobody waits for it any more.
     problems += [f"nobody looked at {error!r}" for error in world.loop.unseen() if not isinstance(error, FencedOut)]
     problems += [problem for shard in observer.shards for problem in shard.problems]
@@ -45,7 +46,7 @@ def check(world: World, workload: Workload, observer: Observer) -> list[str]:
     return problems or [*check_orders(world, observer), *check_states(world, observer)]
 
 
-def _deaths(world: World) -> Iterator[str]:
+def ends(world: World) -> Iterator[str]:
     """Processes end because they were killed, or because they could not know whether they were alone; for nothing else."""
     for death in world.deaths:
         error = death.error
@@ -125,8 +126,6 @@ def _drifts(shard: Shard) -> Iterator[str]:
 
 def _rejections(world: World) -> Iterator[str]:
     """What nobody could read is answered, and nothing else is."""
-    import json
-
     for topic in DEAD.values():
         if records := world.broker.at((topic.name, 0)).records:
             yield f"{topic.name}: {records[0].value!r}"

@@ -18,8 +18,15 @@ from engine.errors import RemoraError
 
 T = TypeVar("T")
 UNWINDING = 5
+MOST_STEPS = 300_000
+STEP_S = 2e-6
+"""What a step costs: without it, code that waits for a moment that rounding has brought to now would wait for ever."""
 EPOCH_MS = 1_785_000_000_000
 PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
+
+
+class RunsAway(Exception):
+    """Something goes round and round."""
 
 
 class ProcessEnded(BaseException):
@@ -162,6 +169,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         try:
             task = self.create_task(main, context=self._outside)
             while not task.done():
+                if self.steps > MOST_STEPS:
+                    raise RunsAway(f"{MOST_STEPS} steps, and no end at {self._now:.1f} s")
                 self._step()
             return task.result()
         finally:
@@ -182,6 +191,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         process = handle._context.get(PROCESS)
         if process is None or process.admits(handle):
             self.steps += 1
+            self._now += STEP_S
             handle._run()
 
     def unseen(self) -> list[BaseException]:

@@ -47,7 +47,7 @@ def _loaded(world: World, shard: Shard, digest: str) -> Iterator[str]:
     """The real loader, with and without snapshots, comes to the naive reader's state."""
     for loaded in world.loaded[shard.number]:
         if state_digest(loaded.state) != digest or loaded.position.inbox_position != shard.inbox:
-            yield f"shard {shard.number}: loaded with {loaded.replayed} events replayed, the state differs from the folded one"
+            yield f"shard {shard.number}: loaded with {loaded.events} events replayed, the state differs from the folded one"
 
 
 def _live(world: World, shard: Shard, inbox: list[Record]) -> Iterator[str]:

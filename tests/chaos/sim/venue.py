@@ -136,7 +136,9 @@ class VirtualVenue:
         """With fees."""
         await self._read()
         placed = self._book.visible((keys.follower_id, self.venue), order.command_id)
-        assert placed is not None and placed.order_id == state.exchange_order_id
+        if placed is None:
+            raise UNREADABLE
+        assert placed.order_id == state.exchange_order_id
         return self._state(placed, with_fees=True)
 
     async def account(self, keys: Credential, marks: dict[str, Decimal]) -> AccountView:

@@ -18,6 +18,7 @@ from engine.agents import engine as engine_agent
 from engine.agents import sequencer as sequencer_agent
 from engine.agents.loading import Loaded
 from engine.config import Settings
+from engine.errors import FencedOut
 from engine.executor import service
 from engine.topology import INBOX, SHARDED, SIGNALS, SOURCES, TOPICS, TRADE_COMMANDS
 from tests.chaos.sim.exchange import Book
@@ -66,6 +67,7 @@ class World:
     loaded: list[list[Loaded]] = field(default_factory=list)
     healed: bool = False
     frozen: bool = False
+    stops: int = 0
 
     def __post_init__(self) -> None:
         self.random = Random(self.seed)
@@ -107,6 +109,7 @@ class World:
             self.launch(role, instance)
 
     def _stopped(self, process: Process) -> None:
+        self.stops += 1
         for member in process.members:
             member.group.watch(member)
         self.loop.outside(self.random.uniform(0.2, 9.0), self.go_on, process)
@@ -139,6 +142,19 @@ class World:
         app = self.apps.get(process)
         if app is not None and process.alive:
             self.loop.call_soon(app.stop.set, context=self.contexts[process])
+
+    def facts(self) -> dict[str, float]:
+        """How much went wrong."""
+        deaths = [death for death in self.deaths if death.at < self.plan.horizon_s]
+        return {
+            "steps": self.loop.steps,
+            "seconds": self.loop.time(),
+            "kills": sum(death.error is None for death in deaths),
+            "fenced": sum(isinstance(death.error, FencedOut) for death in deaths),
+            "stops": self.stops,
+            "unacked": self.broker.blind,
+            "lives": len(self.contexts),
+        }
 
     def heal(self) -> None:
         """No further faults; whoever was stopped goes on."""
