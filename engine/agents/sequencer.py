@@ -143,7 +143,9 @@ class Sequencer:
         if self._tick_due:
             self._tick_due = False
             appends.append((ALL_SHARDS, TICK))
-        await asyncio.gather(self._inbox.append(appends), self._answer(answers))
+        # Answers first: once a shard has seen a later record of their source, no successor comes back to what was unreadable.
+        await self._answer(answers)
+        await self._inbox.append(appends)
 
     def _with_names(self, routed: Routed) -> Routed:
         """A release as the shards get it: requests are answered by another record."""
