@@ -16,5 +16,5 @@ async def load_shard(settings: Settings, writer: ShardWriter, owner: str) -> Loa
     epoch = await writer.claim(owner)
     async with open_consumer(settings) as consumer:
         loaded = await fold_log(consumer, settings, writer.shard, epoch + 1)
-        await check_inbox(consumer, settings, writer.shard, loaded.position.inbox_position)
+        loaded.inbox_end = await check_inbox(consumer, settings, writer.shard, loaded.position.inbox_position)
     return loaded

@@ -77,9 +77,9 @@ class Shard:
         self.state: ShardState = loaded.state
         self.position: Position = loaded.position
         self._slot, self._snapshot_id = loaded.next_slot, loaded.snapshot_id
-        self.next_inbox = self.position.inbox_position
-        self._queued_through = self._sent_through = self.state.command_seq
-        await self.writer.send_commands(self.state.outbox)
+        self.next_inbox, self._backlog_end = self.position.inbox_position, loaded.inbox_end
+        self._queued_through = self._sent_through = self.state.command_seq - len(self.state.outbox)
+        self._queue_commands()
         self._tasks = [asyncio.create_task(self._or_die(self._work)), asyncio.create_task(self._or_die(self._send))]
 
     async def _or_die(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -147,6 +147,7 @@ class Shard:
     async def _round(self) -> None:
         events, has_source = await self._decide()
         if not events and not has_source and time.monotonic() - self._marked_at < IDLE_MARKER_S:
+            self._queue_commands()
             return
         marker = self._marker(events)
         offset = await self.writer.write_round(events, marker)
@@ -194,8 +195,14 @@ class Shard:
         )
 
     def _queue_commands(self) -> None:
-        """Hand the round's commands to the sender: they follow the marker's ack, in order, and do not hold up the next round."""
+        """Hand the round's commands to the sender: they follow the marker's ack, in order, and do not hold up the next round.
+
+        After an outage nothing is sent before the backlog is decided: an open that the whale has closed meanwhile then has its
+        cancel right behind it.
+        """
         outbox = self.state.outbox
+        if self.next_inbox < self._backlog_end:
+            return
         fresh = outbox[self._queued_through + 1 - outbox[0].seq :] if outbox else []
         if fresh:
             self._queued_through = fresh[-1].seq

@@ -1,7 +1,7 @@
 """Exits: a lot and the fraction of it that must leave enter; orders, cancels and what stays due leave. Exits never open or reverse.
 
-An exit takes the fraction of what is filled and not yet leaving, at once. Opens of the lot that are not settled are cancelled; what they
-still bring leaves in the same fraction when they settle. What is below the venue's minimum is due and goes with the next exit; when all
+An exit takes the fraction of what is filled and not yet leaving, at once. What opens that are not settled still bring leaves in the same
+fraction when they settle; a full exit cancels them as well. What is below the venue's minimum is due and goes with the next exit; when all
 that is left of a lot is due and too small, it is dust and the lot ends. A failed exit is asked for again by the clock.
 """
 
@@ -77,7 +77,7 @@ def plan_exit(state: ShardState, follower: FollowerState, lot: Lot, fraction: De
         orders = tuple(_exit_order(state, follower, lot, leg, part, price, why) for leg, part in enumerate(legs, first_leg))
         due = wanted - quantity if closing else ZERO
     leaving = LotExit(lot.direction, lot.mode, fraction, due, halted and due > 0)
-    cancels = unsent_opens(follower, lot, why.cause) if fraction else ()
+    cancels = unsent_opens(follower, lot, why.cause) if fraction == ONE else ()
     return LotPlan(lot, leaving, wanted, quantity, minimum, price, orders, cancels, halted)
 
 
@@ -107,14 +107,14 @@ def _exit_order(
 
 
 def unsent_opens(follower: FollowerState, lot: Lot, cause: str) -> tuple[CancelOrder, ...]:
-    """Cancels of a lot's opens that are not settled and were not cancelled before."""
+    """Cancels of a lot's opens that are not settled and were not cancelled before (of those, all leaves that is filled)."""
     if not lot.pending or not follower.orders:
         return ()
-    key, cancelled = key_of(lot), lot.waits or {}
+    key, waits = key_of(lot), lot.waits or {}
     return tuple(
         CancelOrder(command_id=order_id, follower_id=follower.follower_id, cause=cause)
         for order_id, order in follower.orders.items()
-        if order.kind == "open" and order_id not in cancelled and order_lot_key(order) == key
+        if order.kind == "open" and waits.get(order_id) != ONE and order_lot_key(order) == key
     )
 
 

@@ -18,6 +18,7 @@ from engine.domain.state import ShardState
 from engine.errors import LogCorrupt
 from engine.log.codec import ROUND_KEY, decode_inbox, decode_marker, decode_to_fold, encode
 from engine.log.consume import bounds, end_of, open_consumer, read_range
+from engine.log.fetch import fetch_range
 from engine.log.reader import AcceptedRound, Position, RoundReader
 from engine.log.snapshots import newest_snapshot
 from engine.topology import EVENTS, INBOX
@@ -28,12 +29,16 @@ Beyond = Callable[[AcceptedRound], bool]
 
 @dataclass(slots=True)
 class Loaded:
-    """A shard as its log says. `snapshot_id`: next notification id at the snapshot; the counts are of what was read behind it."""
+    """A shard as its log says. `snapshot_id`: next notification id at the snapshot; the counts are of what was read behind it.
+
+    `inbox_end`: where the inbox ended when it was loaded; what lies before it and was not decided is the backlog.
+    """
 
     state: ShardState
     position: Position
     next_slot: int
     snapshot_id: int
+    inbox_end: int = 0
     rounds: int = 0
     events: int = 0
     void_events: int = 0
@@ -50,7 +55,7 @@ async def fold_log(
             loaded.state, loaded.position = restore_state(snapshot.chunks), snapshot.position
             loaded.snapshot_id = snapshot.position.next_id
     reader = RoundReader(shard, loaded.position)
-    async for records in read_range(consumer, settings.topic(EVENTS), shard, reader.next_offset, stop):
+    async for records in fetch_range(consumer, settings.topic(EVENTS), shard, reader.next_offset, stop):
         for accepted in reader.feed(records):
             if beyond is not None and beyond(accepted):
                 return loaded
@@ -91,12 +96,13 @@ async def _fits(consumer: AIOKafkaConsumer, settings: Settings, shard: int, posi
     return False
 
 
-async def check_inbox(consumer: AIOKafkaConsumer, settings: Settings, shard: int, position: int) -> None:
-    """Refuse to go on where the inbox does not reach back to, or not up to."""
+async def check_inbox(consumer: AIOKafkaConsumer, settings: Settings, shard: int, position: int) -> int:
+    """Refuse to go on where the inbox does not reach back to, or not up to; gives the inbox's end."""
     first, end = await bounds(consumer, settings.topic(INBOX), shard)
     if not first <= position <= end:
         held = f"{settings.topic(INBOX)} holds {first} to {end}"
         raise LogCorrupt(f"shard {shard} goes on at inbox offset {position}, but {held}: the records between are lost")
+    return end
 
 
 @dataclass(slots=True)
@@ -136,7 +142,7 @@ async def decide_again(settings: Settings, shard: int) -> Redecided:
 
 async def _accepted(consumer: AIOKafkaConsumer, settings: Settings, shard: int, stop: int) -> AsyncIterator[AcceptedRound]:
     reader = RoundReader(shard)
-    async for batch in read_range(consumer, settings.topic(EVENTS), shard, 0, stop):
+    async for batch in fetch_range(consumer, settings.topic(EVENTS), shard, 0, stop):
         for accepted in reader.feed(batch):
             yield accepted
 

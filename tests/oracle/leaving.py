@@ -49,6 +49,11 @@ def lay_out(book: Book, venues: Venues, key: Key, share: Fraction, price: Fracti
     return Leave(key, wanted, ordered, wanted - ordered if wanted == free else NOTHING)
 
 
+def called_off(book: Book, key: Key, share: Fraction) -> set[str]:
+    """The opens that need not be sent any more: when everything leaves, all that were not called off before."""
+    return {number for number, order in book.opens.items() if share == 1 and order.key == key and order.leaves != 1}
+
+
 def leave_too(book: Book, key: Key, share: Fraction) -> None:
     """What opens still bring leaves in the same share when they end."""
     for number, order in book.opens.items():

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.oracle.book import NOTHING, Key, Lot, Ordered
 from tests.oracle.facts import Listener
-from tests.oracle.leaving import Leave, concerned, is_dust, lay_out, leave_too, share_given_up, worth
+from tests.oracle.leaving import Leave, called_off, concerned, is_dust, lay_out, leave_too, share_given_up, worth
 from tests.oracle.opening import Asked, Follow, Follower, Verdict, judge
 from tests.oracle.venue import market_of
 
@@ -170,6 +170,9 @@ class Oracle(Listener):
         if not keys or not follower.follows[signal["whale_id"]].terms.get("copy_exits", True):
             return
         left = self._lay_out(follower, signal, keys[0])
+        cancelled = {cancel["command_id"] for cancel in event.get("cancels", ())}
+        if cancelled != called_off(follower.book, left.key, share_given_up(signal)):
+            self._blame(event, f"{cancelled} are cancelled")
         follower.book.lots[left.key].due = left.due
         follower.book.lots[left.key].again_at = 0
         leave_too(follower.book, left.key, share_given_up(signal))

@@ -152,13 +152,26 @@ def test_a_partial_exit_during_a_pending_open_takes_its_fraction_of_both(shard: 
     shard.signal("increase", "buy")
     (order,) = pending(shard)
     now = only(CopyDecided, shard.signal("reduce", "sell", "0.5"))
-    assert (now.sizing.quantity, len(now.cancels)) == (d("0.025"), 1)
+    assert (now.sizing.quantity, now.cancels) == (d("0.025"), ()), "the whale is still in: its copy is wanted"
     again = only(CopyDecided, shard.signal("reduce", "sell", "0.75"))
-    assert (again.sizing.quantity, again.cancels) == (d("0.037"), ()), "cancelled once"
+    assert (again.sizing.quantity, again.cancels) == (d("0.037"), ())
     later = only(OrdersRequested, shard.settle(order))
     assert later.orders[0].quantity == d("0.062"), "1 - 0.75 * 0.5 of 0.1, to the step"
     shard.settle_all()
     assert shard.lot().filled == d("0.2") - d("0.025") - d("0.037") - d("0.062")
+
+
+def test_an_open_that_a_part_leaves_of_is_cancelled_by_the_full_exit_once(shard: Shard) -> None:
+    shard.follower()
+    shard.signal("open", "buy", 2)
+    (order,) = pending(shard)
+    shard.signal("reduce", "sell", 1)
+    closed = only(CopyDecided, shard.signal("close", "sell", 1))
+    assert [cancel.command_id for cancel in closed.cancels] == [order.command_id]
+    assert only(CopyDecided, shard.signal("close", "sell", 1, before=d(1), after=d(0))).cancels == (), "cancelled once"
+    assert only(OrdersRequested, shard.settle(order)).orders[0].quantity == order.quantity
+    shard.settle_all()
+    assert shard.lots() == {}
 
 
 def test_an_exit_touches_only_lots_opened_by_earlier_signals(shard: Shard) -> None:
