@@ -17,20 +17,22 @@ from api.reading import Reads
 from engine.config import Settings
 from engine.errors import ConfigInvalid
 from engine.lifecycle import announce_ready
+from projections.reads import ReadModels
 
 ROUTERS = (signals.router, decisions.router, trades.router, positions.router, queue.router, health.router)
 
 
-def build(settings: Settings) -> FastAPI:
+def build(settings: Settings, models: ReadModels | None = None) -> FastAPI:
     """The app with all routes. Its pool opens and closes with the app's lifespan."""
+    models = models or ReadModels(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with app.state.reads.pool:
+        async with models:
             yield
 
     app = FastAPI(title="Remora", version="1", lifespan=lifespan, redirect_slashes=False)
-    app.state.reads = Reads(settings)
+    app.state.reads = Reads(settings, models)
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)

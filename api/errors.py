@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import psycopg
 from fastapi import FastAPI
 from fastapi_problem.error import BadRequestProblem, NotFoundProblem, Problem, StatusProblem
 from fastapi_problem.handler import add_exception_handler, new_exception_handler
-from psycopg_pool import PoolTimeout
+
+from engine.errors import DependencyUnreachable
+from projections.reads import ValueRefused
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Unavailable(StatusProblem):
 
 def install(app: FastAPI) -> None:
     """Answer every error of the app as a problem; what is unexpected says nothing about our inside."""
-    handlers: Any = {psycopg.OperationalError: _unavailable, PoolTimeout: _unavailable, psycopg.DataError: _bad_value}
+    handlers: Any = {DependencyUnreachable: _unavailable, ValueRefused: _bad_value}
     add_exception_handler(app, new_exception_handler(logger=log, handlers=handlers))
 
 

@@ -1,4 +1,4 @@
-"""How routes read: the pool, named statements, pages, and how fresh the answer is."""
+"""How routes read: named statements, pages, waiting for one's own write, and how fresh the answer is."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Query, Request
-from psycopg import AsyncConnection
-from psycopg.rows import DictRow, dict_row
-from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, Field
 
 from api.errors import BadPosition, NotVisibleYet
 from api.pages import Reader, decode_cursor, encode_cursor
 from engine.config import Settings
 from engine.topology import BROADCAST_SOURCES, EVENTS, SOURCES
-from projections.queries import listing, query
+from projections.reads import ReadModels, Row
 
-Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 WAIT_S: Final = 5.0
 POLL_S: Final = 0.02
 MinPosition = Annotated[
@@ -38,40 +34,25 @@ class Freshness(BaseModel):
 class Reads:
     """One for the process: routes get it by `Depends`."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self.pool: Pool = AsyncConnectionPool(
-            settings.database_url.get_secret_value(),
-            connection_class=AsyncConnection[DictRow],
-            kwargs={"row_factory": dict_row, "autocommit": True, "options": "-c timezone=UTC -c statement_timeout=10000"},
-            min_size=2,
-            max_size=10,
-            timeout=5.0,
-            open=False,
-        )
+    def __init__(self, settings: Settings, models: ReadModels) -> None:
+        self._settings, self._models = settings, models
 
-    async def rows(self, name: str, **parameters: Any) -> list[DictRow]:
+    async def rows(self, name: str, **parameters: Any) -> list[Row]:
         """All rows of a named statement."""
-        return await self._fetch(query(name), parameters)
+        return await self._models.rows(name, **parameters)
 
-    async def row(self, name: str, **parameters: Any) -> DictRow | None:
+    async def row(self, name: str, **parameters: Any) -> Row | None:
         """The first row of a named statement, if there is one."""
-        found = await self.rows(name, **parameters)
-        return found[0] if found else None
+        return await self._models.row(name, **parameters)
 
     async def page(
         self, name: str, filters: Mapping[str, Any], keys: Sequence[str], readers: Sequence[Reader], cursor: str | None, limit: int
-    ) -> tuple[list[DictRow], str | None]:
+    ) -> tuple[list[Row], str | None]:
         """One page of a list, and the cursor of the next one. `keys` are the columns that it is sorted by."""
-        statement, parameters = listing(name, filters, decode_cursor(cursor, readers), limit + 1)
-        found = await self._fetch(statement, parameters)
+        found = await self._models.listed(name, filters, decode_cursor(cursor, readers), limit + 1)
         return found[:limit], encode_cursor(found[limit - 1], keys) if len(found) > limit else None
 
-    async def _fetch(self, statement: Any, parameters: Mapping[str, Any]) -> list[DictRow]:
-        async with self.pool.connection() as connection:
-            return await (await connection.execute(statement, parameters)).fetchall()
-
-    async def partitions(self) -> list[DictRow]:
+    async def partitions(self) -> list[Row]:
         """What the projector noted about each partition of the events."""
         return await self.rows("freshness", topics=[self._settings.topic(EVENTS)])
 
@@ -90,14 +71,14 @@ class Reads:
                 raise NotVisibleYet(f"{min_position} is not projected after {WAIT_S:g} s.", headers={"Retry-After": "1"})
             await asyncio.sleep(POLL_S)
 
-    def _seen(self, partitions: Sequence[Mapping[str, Any]], code: str, partition: int, offset: int) -> bool:
+    def _seen(self, partitions: Sequence[Row], code: str, partition: int, offset: int) -> bool:
         """Whether the shards that the record goes to have told that it is behind them."""
         wanted = set(range(self._settings.partitions)) if code in BROADCAST_SOURCES else {partition}
         key = f"{code}/{partition}"
         return wanted <= {row["partition"] for row in partitions if (row["sources"] or {}).get(key, 0) > offset}
 
 
-def freshness_of(partitions: Sequence[Mapping[str, Any]]) -> Freshness:
+def freshness_of(partitions: Sequence[Row]) -> Freshness:
     """From what the projector noted: the lag of the slowest partition and the time since it was taken."""
     ages = [None if row["checked_ms_ago"] is None else row["checked_ms_ago"] + int((row["lag_seconds"] or 0) * 1000) for row in partitions]
     known = [age for age in ages if age is not None]

@@ -68,7 +68,7 @@ class OneSignal(BaseModel):
 
 def to_signal(row: dict[str, object]) -> Signal:
     """A row as the API shows it."""
-    renamed = {"id": str(row["id"]), "signal_id": row["signal_key"], "whale_id": row["whale_key"], "quantity": row["amount"]}
+    renamed = {"id": str(row["id"]), "signal_id": row["signal_key"], "whale_id": row["whale_key"]}
     return Signal.model_validate(row | renamed)
 
 

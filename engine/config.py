@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     exchange_timeout_s: float = Field(15.0, gt=0)
     """Above the venues' own 10 s, so that their "execution status unknown" is seen."""
 
+    decisions_keep_months: int = Field(24, ge=1)
+    """Months of `copy_decisions` and `equity_curve` that are kept, this one included; the log keeps everything."""
+
     api_host: str = "127.0.0.1"
     api_port: int = Field(8080, ge=0, le=65535)
     simulator_host: str = "127.0.0.1"

@@ -83,9 +83,9 @@ HANDLERS: Final[dict[str, str]] = {
     "follower.commands.v1": "engine.agents.sequencer: sequence_commands",
     "engine.control.v1": "engine.agents.sequencer: sequence_control; engine.executor.switches: watch_control",
     "market.reports.v1": "engine.agents.sequencer: sequence_market",
-    "trade.executions.v1": "engine.agents.sequencer: sequence_executions; projections.projector: apply_executions",
+    "trade.executions.v1": "engine.agents.sequencer: sequence_executions; projections.executions: ExecutionLane",
     "engine.inbox.v1": "engine.agents.engine: decide_inbox",
-    "follower.events.v1": "engine.log.reader: RoundReader; projections.projector: apply_rounds",
+    "follower.events.v1": "engine.log.reader: RoundReader; projections.lanes: EventLane",
     "trade.commands.v1": "engine.executor.group: execute_commands",
 }
 """Topic to the functions that read it."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Final
 
 from projections.ids import position_id, user_id, whale_number
 from projections.sql import load
 from projections.staging import Curs, copy_rows, when
+from projections.trades import fitting
 from projections.views import FollowerConfigured, WhaleFollowed, WhaleUnfollowed, read_terms
 
 USERS: Final = (
@@ -61,7 +61,7 @@ class Followers:
             key,
             settings.copy_trading_enabled,
             settings.preferred_exchange,
-            int(Decimal(settings.max_leverage)),
+            fitting(settings.max_leverage),
             settings.mode,
             settings.paused,
             settings.max_leverage,

@@ -15,7 +15,7 @@ CREATE TEMP TABLE IF NOT EXISTS stage_follows (
 
 -- name: stage_signals
 CREATE TEMP TABLE IF NOT EXISTS stage_signals (
-    id bigint, signal_key text, whale_id bigint, whale_key text, symbol text, side text, amount numeric, price numeric, detected_at timestamptz,
+    id bigint, signal_key text, whale_id bigint, whale_key text, symbol text, side text, quantity numeric, fill_price numeric, detected_at timestamptz,
     source text, trade_type text, priority text, action text, whale_order_id text, position_before numeric, position_after numeric,
     whale_equity numeric, leverage numeric, expires_at timestamptz, whale_time timestamptz, published_at timestamptz, received_at timestamptz,
     source_partition integer, source_offset bigint, held text
@@ -81,7 +81,8 @@ INSERT INTO user_whale_follows AS t (
     unfollowed_at, created_at, updated_at, version, origin
 )
 SELECT
-    id, user_id, whale_id, follower_key, whale_key, auto_copy_enabled, trade_size_usdt, trade_size_percent, sizing, terms, config_version,
+    id, user_id, whale_id, follower_key, whale_key, auto_copy_enabled,
+    CASE WHEN trade_size_usdt < 1e12 THEN trade_size_usdt END, trade_size_percent, sizing, terms, config_version,
     unfollowed_at, created_at, updated_at, version, 'log'
 FROM stage_follows
 ON CONFLICT (user_id, whale_id) DO UPDATE SET
@@ -95,12 +96,13 @@ ON CONFLICT (user_id, whale_id) DO UPDATE SET
 -- name: insert_signals
 -- A row of the older system that was bridged becomes the signal's own; a signal that is told again keeps its row.
 INSERT INTO whale_signals AS t (
-    id, signal_key, whale_id, whale_key, symbol, side, amount, price, detected_at, source, trade_type, priority, action, whale_order_id,
+    id, signal_key, whale_id, whale_key, symbol, side, quantity, fill_price, amount, price, detected_at, source, trade_type, priority, action, whale_order_id,
     position_before, position_after, whale_equity, leverage, expires_at, whale_time, published_at, received_at, source_partition,
     source_offset, held, status, origin, version
 )
 SELECT
-    id, signal_key, whale_id, whale_key, symbol, side, amount, price, detected_at, source, trade_type, priority, action, whale_order_id,
+    id, signal_key, whale_id, whale_key, symbol, side, quantity, fill_price, CASE WHEN quantity < 1e18 THEN quantity END,
+    CASE WHEN fill_price < 1e18 THEN fill_price END, detected_at, source, trade_type, priority, action, whale_order_id,
     position_before, position_after, whale_equity, leverage, expires_at, whale_time, published_at, received_at, source_partition,
     source_offset, held, 'PENDING', 'log', 0
 FROM stage_signals AS s
@@ -108,7 +110,7 @@ WHERE NOT EXISTS (SELECT 1 FROM whale_signals AS w WHERE w.signal_key = s.signal
 ORDER BY signal_key
 ON CONFLICT (id) DO UPDATE SET
     signal_key = excluded.signal_key, whale_id = excluded.whale_id, whale_key = excluded.whale_key, symbol = excluded.symbol,
-    side = excluded.side, amount = excluded.amount, price = excluded.price, detected_at = excluded.detected_at, source = excluded.source,
+    side = excluded.side, quantity = excluded.quantity, fill_price = excluded.fill_price, amount = excluded.amount, price = excluded.price, detected_at = excluded.detected_at, source = excluded.source,
     trade_type = excluded.trade_type, priority = excluded.priority, action = excluded.action, whale_order_id = excluded.whale_order_id,
     position_before = excluded.position_before, position_after = excluded.position_after, whale_equity = excluded.whale_equity,
     leverage = excluded.leverage, expires_at = excluded.expires_at, whale_time = excluded.whale_time,

@@ -9,8 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from functools import lru_cache
 
-from projections.schema import PARTITIONED
-from projections.staging import EPOCH, Curs
+from projections.staging import Curs
 
 
 @lru_cache(maxsize=100_000)
@@ -30,23 +29,7 @@ def ensure_months(cursor: Curs, table: str, months: Iterable[date]) -> None:
             cursor.execute("SELECT public.remora_month_partition(%s, %s, %s)", [row[0], table, month])
 
 
-def drop_months(cursor: Curs, keep: int, now: datetime) -> list[str]:
-    """Drop the partitions of all but the newest `keep` months before this one, and note it. Gives the names of what was dropped."""
-    oldest = _months_before(now, keep)
-    dropped = []
-    for table in PARTITIONED:
-        cursor.execute("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = to_regclass(%s)", [table])
-        for (child,) in cursor.fetchall():
-            year, month = child.rpartition(".")[2].removeprefix(table + "_").split("_")
-            if datetime(int(year), int(month), 1, tzinfo=UTC) < oldest:
-                cursor.execute(f"DROP TABLE {child}")
-                dropped.append(child)
-    if dropped:
-        cursor.execute("UPDATE public.projection_generation SET oldest_month = greatest(oldest_month, %s)", [oldest])
-    return dropped
-
-
-def _months_before(now: datetime, months: int) -> datetime:
-    assert now > EPOCH
-    index = now.year * 12 + now.month - 1 - months
-    return datetime(index // 12, index % 12 + 1, 1, tzinfo=UTC)
+def drop_months(cursor: Curs, keep: int) -> list[str]:
+    """Drop the months before the newest `keep` ones (this one included), and note it. Gives the names of what was dropped."""
+    cursor.execute("SELECT public.remora_drop_months(%s)", [keep])
+    return [row[0] for row in cursor]

@@ -15,7 +15,7 @@ from projections.ids import position_id, user_id
 from projections.lots import COLUMNS, ZERO, Lot, LotKey, key_of_order
 from projections.sql import load
 from projections.staging import Curs, copy_lines
-from projections.trades import Known, whole
+from projections.trades import Known, fitting
 from projections.views import CopyDecided, DriftDetected, DustRecorded, FundingRecorded, OrderEnded, OrdersRequested, OrderView
 
 Rare = DriftDetected | DustRecorded | FundingRecorded
@@ -122,7 +122,7 @@ class Positions:
         else:
             lot.reserved += Decimal(order.quantity)
         if order.kind == "open":
-            lot.leverage = whole(order.leverage)
+            lot.leverage = fitting(order.leverage)
         lot.settle(was_empty, at)
 
     def _end(self, fact: End, order: Known) -> None:

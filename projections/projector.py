@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 IDLE_MS: Final = 50
 LOOK_S: Final = 1.0
 """How often ends are looked at, partitions of others tried, and lag noted."""
+SWEEP_S: Final = 3600.0
+"""How often months that are too old are looked for, by the owner of partition 0."""
 RETRY_S: Final = 0.5
 WORLD: Final = (psycopg.OperationalError, psycopg.InterfaceError, KafkaError, OSError, DependencyUnreachable, IntegrityError)
 """What ends a session but not the process: servers that are away, another projector that was faster."""
@@ -77,6 +79,7 @@ class Session:
         self._settings, self._consumer, self._store = settings, consumer, store
         self._producer: AIOKafkaProducer | None = None
         self._looked = 0.0
+        self._swept = -SWEEP_S
         self._pipeline = Pipeline(store, self._bury_soon)
 
     @classmethod
@@ -147,6 +150,10 @@ class Session:
         if len(self._pipeline.lanes) < self._settings.partitions:
             await self._take()
         self._looked = time.monotonic()
+        if self._looked - self._swept >= SWEEP_S and 0 in self._pipeline.lanes:
+            if dropped := await asyncio.to_thread(self._store.drop_months, self._settings.decisions_keep_months):
+                log.info("months dropped: %s", ", ".join(dropped))
+            self._swept = time.monotonic()
 
     def _lag(self, partition: TopicPartition, end: int) -> tuple[str, int, float]:
         lane = self._pipeline.lanes[partition.partition]

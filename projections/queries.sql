@@ -3,7 +3,8 @@
 
 -- name: get_signal
 SELECT
-    id, signal_key, whale_id, whale_key, source, symbol, trade_type, action, side, amount, price, priority, status, held, trades_executed,
+    id, signal_key, whale_id, whale_key, source, symbol, trade_type, action, side, coalesce(quantity, amount) AS quantity,
+    coalesce(fill_price, price) AS price, priority, status, held, trades_executed,
     followers, copied, orders_sent, orders_ended, shards_decided, shards_expired, detected_at, published_at, received_at, expires_at,
     processed_at, error_message, origin, version
 FROM whale_signals
@@ -11,7 +12,8 @@ WHERE id = %(id)s
 
 -- name: get_signal_by_key
 SELECT
-    id, signal_key, whale_id, whale_key, source, symbol, trade_type, action, side, amount, price, priority, status, held, trades_executed,
+    id, signal_key, whale_id, whale_key, source, symbol, trade_type, action, side, coalesce(quantity, amount) AS quantity,
+    coalesce(fill_price, price) AS price, priority, status, held, trades_executed,
     followers, copied, orders_sent, orders_ended, shards_decided, shards_expired, detected_at, published_at, received_at, expires_at,
     processed_at, error_message, origin, version
 FROM whale_signals
@@ -20,7 +22,8 @@ WHERE signal_key = %(signal_key)s
 -- name: pending_signals
 -- The queue: PENDING (older code: pending) by priority, then age. `lowest` is the last priority that is wanted.
 SELECT
-    s.id, s.signal_key, s.whale_id, s.whale_key, s.source, s.symbol, s.trade_type, s.action, s.side, s.amount, s.price, s.priority,
+    s.id, s.signal_key, s.whale_id, s.whale_key, s.source, s.symbol, s.trade_type, s.action, s.side,
+    coalesce(s.quantity, s.amount) AS quantity, coalesce(s.fill_price, s.price) AS price, s.priority,
     s.status, s.held, s.detected_at, s.expires_at, s.version
 FROM (VALUES ('high', 0), ('medium', 1), ('low', 2)) AS p (priority, rank)
 CROSS JOIN (VALUES ('PENDING'), ('pending')) AS q (status)
@@ -33,7 +36,8 @@ LIMIT %(limit)s
 
 -- name: signals_by_status
 SELECT
-    id, signal_key, whale_id, whale_key, source, symbol, trade_type, action, side, amount, price, priority, status, held, trades_executed,
+    id, signal_key, whale_id, whale_key, source, symbol, trade_type, action, side, coalesce(quantity, amount) AS quantity,
+    coalesce(fill_price, price) AS price, priority, status, held, trades_executed,
     detected_at, processed_at, error_message, version
 FROM whale_signals
 WHERE status = %(status)s
@@ -42,7 +46,8 @@ LIMIT %(limit)s
 
 -- name: signals_by_whale
 SELECT
-    id, signal_key, whale_id, whale_key, source, symbol, trade_type, action, side, amount, price, priority, status, held, trades_executed,
+    id, signal_key, whale_id, whale_key, source, symbol, trade_type, action, side, coalesce(quantity, amount) AS quantity,
+    coalesce(fill_price, price) AS price, priority, status, held, trades_executed,
     detected_at, processed_at, error_message, version
 FROM whale_signals
 WHERE whale_id = %(whale_id)s AND (%(status)s::text IS NULL OR status = %(status)s)
@@ -127,7 +132,8 @@ ORDER BY topic, partition
 
 -- name: list_signals
 SELECT
-    t.id, t.signal_key, t.whale_key, t.source, t.symbol, t.trade_type, t.action, t.side, t.amount, t.price, t.priority, t.status, t.held,
+    t.id, t.signal_key, t.whale_key, t.source, t.symbol, t.trade_type, t.action, t.side, coalesce(t.quantity, t.amount) AS quantity,
+    coalesce(t.fill_price, t.price) AS price, t.priority, t.status, t.held,
     t.trades_executed, t.followers, t.copied, t.orders_sent, t.orders_ended, t.detected_at, t.published_at, t.received_at, t.expires_at,
     t.processed_at, t.error_message, t.origin, t.version
 FROM whale_signals AS t

@@ -15,6 +15,7 @@ PROJECTOR: Final = "remora_projector"
 DASHBOARD: Final = "dashboard"
 ROLES: Final = (OWNER, PROJECTOR, DASHBOARD)
 
+FUNCTIONS: Final = ("remora_month_partition(text, text, date)", "remora_drop_months(integer)")
 CREATE: Final = "DO $$ BEGIN CREATE ROLE {role} NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
 GRANTS: Final = (
     f"GRANT ALL ON SCHEMA {{schema}} TO {OWNER}",
@@ -42,7 +43,8 @@ def ensure_roles(connection: Connection) -> None:
                 text(f"DO $$ BEGIN CREATE ROLE {role} NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$")
             )
     grant(connection, "public")
-    connection.execute(text(f"GRANT EXECUTE ON FUNCTION remora_month_partition(text, text, date) TO {PROJECTOR}, {OWNER}"))
+    for function in FUNCTIONS:
+        connection.execute(text(f"GRANT EXECUTE ON FUNCTION {function} TO {PROJECTOR}, {OWNER}"))
 
 
 def grant(connection: Connection, schema: str) -> None:

@@ -80,7 +80,7 @@ CURVE: Final = Table(
 TRACKING: Final = Table(
     "projection_positions",
     METADATA,
-    text_column("application_name", "topic and partition, `follower.events.v1[3]`", primary_key=True),
+    text_column("application_name", "topic, and the partition in brackets", primary_key=True),
     Column("notification_id", BigInteger(), doc="next offset to read: everything before it is in the tables"),
     text_column("topic", "topic"),
     Column("partition", Integer(), doc="partition"),

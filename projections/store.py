@@ -17,6 +17,7 @@ from engine.log.reader import NO_DIGEST, AcceptedRound, Position
 from engine.topology import EVENTS, EXECUTIONS
 from projections.batch import Batch, Poison, empty_stages, make_stages
 from projections.executions import Attempt, ExecutionLane, known_commands, write_attempts
+from projections.partitions import drop_months
 from projections.positions import Lots
 from projections.recorder import Advance, PositionRecorder, datastore, load_stand
 from projections.sql import load
@@ -157,6 +158,16 @@ class Store:
                     except UNWRITABLE as error:
                         found.append(Poison(round_.shard, event[0], event[1], event[2], str(error).splitlines()[0]))
         return found
+
+    def drop_months(self, keep: int) -> list[str]:
+        """Let go of months that are older than the newest `keep`; gives their names. A reader in the way: not now."""
+        try:
+            with self._conn.transaction(), self._conn.cursor() as cursor:
+                dropped = drop_months(cursor, keep)
+                self._look_at_generation(cursor)
+                return dropped
+        except psycopg.errors.LockNotAvailable:
+            return []
 
     def note_lag(self, lags: Iterable[tuple[str, int, float]]) -> None:
         """Write how far the ends are (application name, end offset, seconds): readers learn from it how fresh the tables are."""

@@ -59,6 +59,7 @@ END: Final = (
     "settled_at",
     "updated_at",
 )
+LARGEST: Final = (1 << 31) - 1
 NOTHING: Final = "\t".join([NULL, NULL, "0", "0", NULL, "0", "0", "0", NULL, NULL, NULL, "0", NULL, NULL, NULL])
 """From `exchange_order_id` to `settled_at` of an order that has not ended."""
 
@@ -126,7 +127,7 @@ def _order(new: Requested) -> str:
     order, at, number, _ = new
     return (
         f"{number}\t{who(order.follower_id)}\t{order.venue}\t{text(order.symbol)}\t{order.side}\t{order.quantity}\t"
-        f"{whole(order.leverage)}\t{when(at)}\t{plain(order.command_id)}\t{text(order.whale_id)}\t{text(order.cause)}\t{order.kind}\t"
+        f"{fitting(order.leverage)}\t{when(at)}\t{plain(order.command_id)}\t{text(order.whale_id)}\t{text(order.cause)}\t{order.kind}\t"
         f"{order.leg}\t{order.mode}\t{order.priority}\t{order.leverage}\t{order.limit_price or NULL}\t{order.reference_price or NULL}\t"
         f"{when_line(order.detected_at)}\t{when_line(order.published_at)}\t{when_line(order.received_at)}\t{when_line(order.decided_at)}\t"
         f"{when_line(order.expires_at)}\tlog"
@@ -154,6 +155,6 @@ def nothing(amount: str) -> bool:
     return amount == "0" or not Decimal(amount)
 
 
-def whole(amount: str) -> int:
-    """The whole part of an amount of the log."""
-    return int(amount) if amount.isdigit() else int(Decimal(amount))
+def fitting(amount: str) -> int:
+    """The whole part of an amount of the log, for an older integer column."""
+    return min(int(amount) if amount.isdigit() else int(Decimal(amount)), LARGEST)

@@ -45,6 +45,8 @@ COLUMNS: dict[str, dict[str, str]] = {
         "trade_type": "text = 'spot'",
         "priority": "text = 'medium'",
         "action": "text",
+        "quantity": "numeric",
+        "fill_price": "numeric",
         "whale_order_id": "text",
         "position_before": "numeric",
         "position_after": "numeric",
@@ -171,6 +173,7 @@ TABLES = (
     "INSERT INTO projection_generation DEFAULT VALUES ON CONFLICT DO NOTHING",
 )
 OURS = ("copy_decisions", "account_equity", "equity_curve", "projection_positions", "projection_generation")
+FUNCTIONS = ("remora_month_partition(text, text, date)", "remora_drop_months(integer)")
 
 # The projector may make the month's partition without owning the table: the function runs as its owner and does only this.
 MONTH = """
@@ -195,6 +198,27 @@ END $$
 """
 
 
+# Retention, likewise: whole months go, and the note keeps a rebuild from bringing them back.
+DROP = """
+CREATE OR REPLACE FUNCTION remora_drop_months(keep integer) RETURNS SETOF text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
+DECLARE
+    oldest timestamptz := (date_trunc('month', now() AT TIME ZONE 'UTC') - make_interval(months => keep - 1)) AT TIME ZONE 'UTC';
+    child text;
+BEGIN
+    FOR child IN
+        SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+        WHERE i.inhparent IN ('public.copy_decisions'::regclass, 'public.equity_curve'::regclass)
+            AND to_date(right(c.relname, 7), 'YYYY_MM') < (oldest AT TIME ZONE 'UTC')::date
+        ORDER BY 1
+    LOOP
+        EXECUTE format('DROP TABLE public.%I', child);
+        RETURN NEXT child;
+    END LOOP;
+    UPDATE public.projection_generation SET oldest_month = greatest(oldest_month, oldest);
+END $$
+"""
+
 NOTES = "CREATE TABLE IF NOT EXISTS remora_migration_notes (found_table text, found_column text, PRIMARY KEY (found_table, found_column))"
 
 
@@ -211,7 +235,9 @@ def upgrade() -> None:
     for name, definition in INDEXES.items():
         op.execute(f"CREATE {definition.format('IF NOT EXISTS ' + name)}")
     op.execute(MONTH)
-    op.execute("REVOKE ALL ON FUNCTION remora_month_partition(text, text, date) FROM PUBLIC")
+    op.execute(DROP)
+    for function in FUNCTIONS:
+        op.execute(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
 
 
 def _column(table: str, column: str, kind: str, default: str) -> None:
@@ -242,7 +268,8 @@ def downgrade() -> None:
     """Drop what the upgrade made; rows of the log go (a rebuild brings them back), rows of older code and found columns stay."""
     for name in OURS:
         op.execute(f"DROP TABLE {name}")
-    op.execute("DROP FUNCTION remora_month_partition(text, text, date)")
+    for function in FUNCTIONS:
+        op.execute(f"DROP FUNCTION {function}")
     for table in reversed(COLUMNS):
         op.execute(f"DELETE FROM {table} WHERE origin = 'log'")
     for name in INDEXES:

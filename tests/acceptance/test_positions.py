@@ -175,6 +175,23 @@ def test_profit_and_equity_curve(following: Tables) -> None:
     assert following.query("accounts", user_id=user_id("f"))[0]["equity"] == Decimal(990)
 
 
+def test_old_months_go_and_stay_away(following: Tables) -> None:
+    """Retention drops whole months; what is told again about them later is left out, newer months are not touched."""
+    day = 86_400_000
+    now_ms = int(datetime.now(UTC).timestamp() * 1000)
+    for number, at in enumerate((now_ms - 100 * day, now_ms - 5 * day, now_ms)):
+        placed = order("f", f"s-{number}")
+        following.tell(0, admitted(0, signal(f"s-{number}"), number), copied("f", placed, signal_id=f"s-{number}", at=at))
+    assert following.store.drop_months(6) == []
+    [dropped] = following.store.drop_months(2)
+    assert dropped.startswith("copy_decisions_")
+    assert [row["signal_key"] for row in following.rows("SELECT signal_key FROM copy_decisions ORDER BY 1")] == ["s-1", "s-2"]
+    again = order("f", "s-3")
+    following.tell(0, admitted(0, signal("s-3"), 3), copied("f", again, signal_id="s-3", at=now_ms - 100 * day))
+    assert following.row("SELECT count(*) AS n FROM copy_decisions")["n"] == 2
+    assert following.row("SELECT count(*) AS n FROM trades")["n"] == 4, "orders are kept for ever"
+
+
 def test_active_followers(tables: Tables) -> None:
     """Who copies a whale now: switched on, following, not paused, not unfollowed."""
     tables.tell(

@@ -39,6 +39,18 @@ def test_save_new_signal(tables: Tables) -> None:
     assert row["processed_at"] is None
 
 
+def test_amounts_that_the_older_columns_cannot_hold(tables: Tables) -> None:
+    """Twenty digits before the point and eighteen after it are a valid signal: kept exactly, beside the older columns."""
+    huge, tiny = Decimal("99999999999999999999"), Decimal("0.000000000000000001")
+    save(tables, "s-1", 0, quantity=huge, price=tiny, symbol="A" * 40 + "/USDC:USDC")
+    row = tables.row("SELECT quantity, fill_price, amount, price, symbol FROM whale_signals")
+    assert row == {"quantity": huge, "fill_price": tiny, "amount": None, "price": 0, "symbol": "A" * 30}
+    tables.tell(0, configured("f", max_leverage=huge), followed("f", trade_size_usdt=huge))
+    row = tables.row("SELECT max_leverage, leverage_limit, trade_size_usdt, terms FROM users JOIN user_whale_follows ON user_id = users.id")
+    assert row == {"max_leverage": 2**31 - 1, "leverage_limit": huge, "trade_size_usdt": None, "terms": {"trade_size_usdt": str(huge)}}
+    assert tables.buried == []
+
+
 def test_get_by_id(tables: Tables) -> None:
     save(tables, "s-1", 0)
     save(tables, "s-2", 1)

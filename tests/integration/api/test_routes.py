@@ -15,6 +15,7 @@ from api.app import build
 from api.reading import freshness_of
 from engine.config import Settings
 from engine.domain.events import CopiesSkipped, CopySkipped
+from projections.reads import ReadModels
 from tests.logbook import START_MS, admitted, configured, copied, decided, ended, followed, order, signal
 from tests.tables import Tables
 
@@ -59,7 +60,7 @@ async def test_signals(http: httpx.AsyncClient, tables: Tables) -> None:
     body = await get(http, "/v1/signals")
     assert [item["signal_id"] for item in body["items"]] == ["s-2", "s-1", "s-0"]
     first = body["items"][0]
-    assert (first["status"], first["quantity"], first["followers"], first["copied"]) == ("PROCESSED", "1.500000000000", 3, 1)
+    assert (first["status"], first["quantity"], first["followers"], first["copied"]) == ("PROCESSED", "1.5", 3, 1)
     assert first["id"].isdigit(), "bigints are strings: JavaScript would round them"
     assert body["freshness"]["position"] == {"0": tables.positions[0].next_offset, "1": tables.positions[1].next_offset}
     assert (await get(http, "/v1/signals/s-1"))["item"]["signal_id"] == "s-1"
@@ -204,8 +205,8 @@ async def test_hostile_text_finds_nothing(http: httpx.AsyncClient, tables: Table
 
 
 async def test_postgres_away_is_a_problem_with_a_hint(tables: Tables) -> None:
-    app = build(Settings(database_url="postgresql://nobody@127.0.0.1:1/none", partitions=2))  # type: ignore[arg-type]
-    app.state.reads.pool.timeout = 0.2
+    away = Settings(database_url="postgresql://nobody@127.0.0.1:1/none", partitions=2)  # type: ignore[arg-type]
+    app = build(away, ReadModels(away, wait_s=0.2))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://api") as client:
         answer = await client.get("/v1/signals")

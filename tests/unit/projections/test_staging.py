@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 import pytest
 
-from projections.partitions import _months_before, month_of
+from projections.partitions import month_of
 from projections.queries import FILTERS, listing, query
 from projections.sql import load
 from projections.staging import NULL, copy_lines, text, when, when_known, when_line
-from projections.trades import nothing, whole
+from projections.trades import LARGEST, fitting, nothing
 
 
 def test_texts_cannot_leave_their_column() -> None:
@@ -34,12 +34,13 @@ def test_times() -> None:
 
 def test_months() -> None:
     assert month_of(1_780_000_000_123) == date(2026, 5, 1)
-    assert _months_before(datetime(2026, 2, 27, tzinfo=UTC), 3) == datetime(2025, 11, 1, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(("amount", "is_nothing", "part"), [("0", True, 0), ("0.000", True, 0), ("2.9", False, 2), ("12", False, 12)])
+@pytest.mark.parametrize(
+    ("amount", "is_nothing", "part"), [("0", True, 0), ("0.000", True, 0), ("2.9", False, 2), ("12", False, 12), ("9" * 20, False, LARGEST)]
+)
 def test_amounts_as_text(amount: str, is_nothing: bool, part: int) -> None:
-    assert (nothing(amount), whole(amount)) == (is_nothing, part)
+    assert (nothing(amount), fitting(amount)) == (is_nothing, part)
 
 
 def test_every_list_can_be_filtered_by_everything_at_once() -> None:
