@@ -26,7 +26,7 @@ from engine.log.snapshots import write_snapshot
 from engine.log.topics import ensure_topics
 from engine.log.writer import Keyed, ShardWriter, build_producer
 from engine.topology import INBOX
-from ops.bench.population import COINS, EPOCH, PRICES, WHALE, Inbox
+from ops.bench.population import COINS, EPOCH, PRICES, WHALE, Inbox, equity
 
 OPENS = 16
 """Signals before the whale closes everything."""
@@ -94,6 +94,8 @@ class History:
             if isinstance(order, PlaceOrder):
                 keyed += self._decide(self.inbox.record(_fill(order, self.now), "x", self.shard))
                 waiting += [command for event in self._newest for command in commands_of(event)]
+                # The executor reports the account after each settlement.
+                keyed += self._decide(self.inbox.record(equity(order.follower_id, self.now), "x", self.shard))
         return keyed
 
     async def _round(self, keyed: list[Keyed]) -> None:

@@ -65,10 +65,9 @@ class Inbox:
             settings, terms = _settings(number, mode), _terms(number)
             configure = ConfigureFollower(request_id=f"c{number}", follower_id=name, settings=settings)
             follow = FollowWhale(request_id=f"f{number}", follower_id=name, whale_id=WHALE, terms=terms)
-            equity = EquityReported(epoch=EPOCH, follower_id=name, venue=VENUE, equity=Decimal(10_000), available=Decimal(10_000), at=now)
             yield shard, self.record(configure, "f", shard)
             yield shard, self.record(follow, "f", shard)
-            yield shard, self.record(equity, "x", shard)
+            yield shard, self.record(equity(name, now), "x", shard)
 
     def signals(self, count: int, now: int, first: int = 0) -> Iterator[InboxRecord]:
         """Opens of one whale over all coins; each goes to every shard."""
@@ -93,6 +92,13 @@ class Inbox:
                 published_at=now,
             )
             yield self.record(SignalReceived(signal=signal), "s")
+
+
+def equity(follower_id: str, now: int) -> EquityReported:
+    """What the executor reports of an account."""
+    return EquityReported(
+        epoch=EPOCH, follower_id=follower_id, venue=VENUE, equity=Decimal("10012.34"), available=Decimal("9876.54"), at=now
+    )
 
 
 def _settings(number: int, mode: Mode) -> FollowerSettings:
