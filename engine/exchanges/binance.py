@@ -111,8 +111,13 @@ class _Binance:
         ours = next((raw for raw in [*open_orders, *orders] if raw.get("clientOrderId") == order.command_id), None)
         if ours is not None:
             return await self._fresh(keys, order, ours), False
-        known = {str(raw.get("orderId")) for raw in orders}
-        return None, all(str(trade.get("orderId")) in known for trade in trades)
+        others = {str(trade["orderId"]) for trade in trades} - {str(raw["orderId"]) for raw in orders}
+        for order_id in sorted(others):
+            # Placed before our time and filled within it (by hand, say): whose it is, only itself can tell.
+            raw = await self._ask(keys, "order", {"symbol": market, "orderId": order_id})
+            if raw["clientOrderId"] == order.command_id:
+                return await self._fresh(keys, order, raw), False
+        return None, True
 
     async def details(self, keys: Credential, order: PlaceOrder, state: OrderState) -> OrderState:
         """The state with fees and average price from the order's trades."""

@@ -85,7 +85,8 @@ class Mischief:
                 order.account.realtime_from_ms = now
                 order.account.forgotten.add(order.id)
             elif fault.kind == "history_window":
-                order.archived = True
+                # A venue never forgets a trade, nor the order that it belongs to.
+                order.archived = not order.filled
         return _lost(request) if fault.kind == "query_lag" and fault.drop else reply
 
     def _schedule(self, call: Call, route: Route, seconds: float) -> None:
