@@ -37,6 +37,7 @@ FAULTS: Final = "rate={rate},seed={seed},history_window={rare},delay_s=4,late_s=
 PORTION: Final = 100
 AHEAD: Final = 3
 """Kills that the load is ahead of: a victim always has work."""
+TRICKLE: Final = 4
 POLL_S: Final = 0.5
 
 
@@ -101,13 +102,12 @@ async def _break_things(cast: Cast, load: ExecutorLoad, tally: Tally, options: E
 
 
 async def _feed(load: ExecutorLoad, tally: Tally, options: ExecutorOptions) -> None:
-    """Orders in step with the kills."""
-    while load.orders < options.orders:
-        due = options.orders if tally.kills >= options.kills else options.orders * (tally.kills + AHEAD) // (options.kills + AHEAD)
-        if load.orders < due:
-            await load.write(min(PORTION, due - load.orders))
-        else:
-            await asyncio.sleep(POLL_S)
+    """Orders in step with the kills; between them a trickle, so that whoever started last has something to do."""
+    while load.orders < options.orders or tally.kills < options.kills:
+        done = tally.kills >= options.kills
+        due = options.orders if done else options.orders * (tally.kills + AHEAD) // (options.kills + AHEAD)
+        await load.write(max(0 if done else TRICKLE, min(PORTION, due - load.orders)))
+        await asyncio.sleep(POLL_S if load.orders >= due else 0)
 
 
 async def _until_settled(load: ExecutorLoad, end: float) -> None:

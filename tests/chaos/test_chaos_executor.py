@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from ops.chaos import executor_run
 from ops.chaos.child import LABELS
 from ops.chaos.lanes import Tally
@@ -15,7 +17,7 @@ async def test_killed_at_every_point_and_a_zombie(make_system: MakeSystem) -> No
     plan = Plan(kills, (Strike("executor", "a", "after_attempt", 5, 0.5),), ())
     options, tally = executor_run.ExecutorOptions(orders=400, kills=len(kills), accounts=40, plan=plan), Tally()
     report = await executor_run.break_and_check(await make_system(faults=options.faults), options, tally)
-    assert executor_run.is_right(report), report
+    assert executor_run.is_right(report), json.dumps(report, indent=1)
     assert tally.zombies == 1 and tally.kills == len(kills)
     assert set(tally.labels) == {f"executor {label}" for label in LABELS["executor"]}, "every point was reached"
     assert sum(report["faults"].values()) > 40

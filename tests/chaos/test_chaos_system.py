@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 
 import pytest
@@ -22,7 +23,7 @@ async def test_twenty_kills() -> None:
     """The whole run with its own servers, which are restarted too."""
     report = await asyncio.to_thread(run.run_chaos, run.Options(kills=20, seed=SEED))
     assert report["kills"] == 20 and report["zombies"] == 3 and report["broker_restarts"] == report["postgres_restarts"] == 1, report
-    assert run.is_right(report), report
+    assert run.is_right(report), json.dumps(report, indent=1)
 
 
 def kills(label: str, count: int) -> Plan:
@@ -64,5 +65,5 @@ async def test_the_same_points_without_a_broken_rule(make_system: MakeSystem) ->
     strikes = (*kills("torn_round", 1).kills, *kills("after_copies", 1).kills, *kills("before_copies", 1).kills)
     tally = Tally()
     report = await run.break_and_check(await make_system(), options(Plan(strikes, zombies("before_copies").zombies, ()), "ab"), tally)
-    assert run.is_right(report), report
+    assert run.is_right(report), json.dumps(report, indent=1)
     assert tally.kills == 3 and tally.zombies == 2
