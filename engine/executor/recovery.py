@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 QUERIES_AT_ONCE: Final = 16
 BYBIT_QUIET_S: Final = 15.0
 """Longest quiet period where a wrong ABSENT is harmless: the venue refuses a used id for ever."""
-ACKNOWLEDGED_DELAYS_S: Final = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3)
+ACKNOWLEDGED_DELAYS_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
+"""An acknowledged order is matched within milliseconds: asking at once would ask twice."""
 DELAYS_S: Final = (0.3, 0.7, 1.0, 2.0, 4.0)
 """Queries 0.3, 1, 2, 4 and 8 s after the attempt, then every 4 s or oftener near the end of the proof."""
 

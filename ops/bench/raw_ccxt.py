@@ -9,13 +9,13 @@ from typing import Any, Final
 import aiohttp
 import ccxt.async_support as ccxt
 
-BINANCE: Final = {"fetchCurrencies": False, "fetchMargins": False, "leverageBrackets": {}}
-BYBIT: Final = {"enableUnifiedMargin": False, "enableUnifiedAccount": True, "unifiedMarginStatus": 6}
+BINANCE: Final = {"recvWindow": 60_000, "fetchCurrencies": False, "fetchMargins": False, "leverageBrackets": {}}
+BYBIT: Final = {"recvWindow": 60_000, "enableUnifiedMargin": False, "enableUnifiedAccount": True, "unifiedMarginStatus": 6}
 
 
 def _client(name: str, options: dict[str, Any], url: str, session: aiohttp.ClientSession, number: int) -> Any:
     keys = {"apiKey": f"key-bench-{number}", "secret": f"secret-bench-{number}"}
-    client = getattr(ccxt, name)({"session": session, "enableRateLimit": False, "options": options} | keys)
+    client = getattr(ccxt, name)({"session": session, "enableRateLimit": False, "timeout": 60_000, "options": options} | keys)
     for key, value in client.urls["api"].items():
         if isinstance(value, str):
             path = value.partition("://")[2].partition("/")
