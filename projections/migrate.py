@@ -15,6 +15,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError
 
@@ -35,6 +36,12 @@ def upgrade(dsn: str, revision: str = HEAD) -> str | None:
         if revision == HEAD:
             ensure_roles(connection)
         return _revision(connection)
+
+
+def ensure(dsn: str) -> None:
+    """`upgrade` if there is something to do; whoever may not change tables can call this where there is not."""
+    if current(dsn) != ScriptDirectory(str(files("migrations"))).get_current_head():
+        upgrade(dsn)
 
 
 def downgrade(dsn: str, revision: str) -> str | None:

@@ -58,6 +58,11 @@ class Pipeline:
         """Whether reading should wait until a batch has come home."""
         return self._batch.events >= self.batch_events and self._writing is not None
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something is ready to be written."""
+        return self._batch.events > 0 or any(lane.waiting for lane in self.lanes.values())
+
     def feed(self, records: Mapping[TopicPartition, Sequence[Any]]) -> None:
         """Take what was read: accepted rounds into the batch, executions to their lanes."""
         for partition, found in records.items():

@@ -26,13 +26,15 @@ from engine.log.consume import open_consumer
 from engine.log.topics import ensure_topics
 from engine.topology import DEAD, EVENTS, EXECUTIONS
 from projections.batch import Poison
-from projections.migrate import upgrade
+from projections.migrate import ensure
 from projections.pipeline import BATCH_EVENTS, Pipeline, calm_collector
 from projections.recorder import application_name
 from projections.store import Bury, Store
 
 log = logging.getLogger(__name__)
 IDLE_MS: Final = 50
+HURRY_MS: Final = 2
+"""How long to wait for more records while a batch is ready and the one before it may come home any moment."""
 LOOK_S: Final = 1.0
 """How often ends are looked at, partitions of others tried, and lag noted."""
 SWEEP_S: Final = 3600.0
@@ -46,7 +48,7 @@ async def run(settings: Settings) -> None:
     """Project for ever."""
     calm_collector()
     await ensure_topics(settings)
-    await asyncio.to_thread(upgrade, settings.database_url.get_secret_value())
+    await asyncio.to_thread(ensure, settings.database_url.get_secret_value())
     try:
         await project(settings)
     except Exception as error:
@@ -110,7 +112,8 @@ class Session:
     async def _project(self) -> None:
         if self._pipeline.full:
             await self._pipeline.settle()
-        self._pipeline.feed(await self._consumer.getmany(timeout_ms=IDLE_MS, max_records=BATCH_EVENTS))
+        idle_ms = HURRY_MS if self._pipeline.waiting else IDLE_MS
+        self._pipeline.feed(await self._consumer.getmany(timeout_ms=idle_ms, max_records=BATCH_EVENTS))
         await self._pipeline.hand_over()
 
     def _bury_soon(self) -> Bury:

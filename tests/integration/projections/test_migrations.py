@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
 
 from engine.errors import DependencyUnreachable
 from projections.compare import checksum
-from projections.migrate import current, differences, downgrade, revision, upgrade
+from projections.migrate import current, differences, downgrade, ensure, revision, upgrade
 from projections.schema import OLDER_TABLES, PROJECTED
 from tests import support
+from tests.logbook import admitted, configured, copied, ended, followed, order, signal
+from tests.tables import Tables
 
 ROWS = 10_000
 HEAD = "0002"
@@ -187,6 +191,25 @@ def test_roles(database: str) -> None:
     assert not may("dashboard", "CREATE TABLE mine (x int)")
     with psycopg.connect(database) as connection:
         assert checksum(connection, "public", "trades") == (0, 0)
+
+
+def test_the_projector_runs_under_its_own_role(database: str) -> None:
+    """A login in `remora_projector`, not the owner, projects: months, staging, positions and all."""
+    upgrade(database)
+    name = f"projector_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'p' IN ROLE remora_projector".encode())
+    own = urlsplit(database)
+    url = urlunsplit(own._replace(netloc=f"{name}:p@{own.hostname}:{own.port}"))
+    ensure(url)
+    tables = Tables(url)
+    placed = order("f")
+    tables.tell(0, configured("f"), followed("f"), admitted(0, signal()), copied("f", placed), ended(placed))
+    assert tables.row("SELECT status FROM trades")["status"] == "filled" and tables.buried == []
+    assert tables.store.drop_months(24) == []
+    tables.close()
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f"DROP OWNED BY {name}; DROP ROLE {name}".encode())
 
 
 def test_a_server_that_is_away_is_one_clear_sentence() -> None:

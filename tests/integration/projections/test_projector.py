@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -63,11 +64,10 @@ async def test_void_rounds_are_not_there(world: World) -> None:
 async def test_poison_goes_to_the_dead_topic_and_the_partition_goes_on(world: World) -> None:
     """Not JSON, an unknown event, a text that Postgres cannot hold, a number that no column holds, a broken execution."""
     book, shard = world.book, world.book.shard("f")
-    nul, huge = signal("nul", whale_order_id="a\x00b"), signal("huge")
+    nul, wide = signal("nul", whale_order_id="a\x00b"), order("f", "after", quantity=Decimal(10) ** 25)
     await book.round(shard, configured("f"), followed("f"), poison=[b"{", b'{"t":"Later.v9","o":"f","v":1}'])
     await book.round(shard, admitted(shard, nul, 0), admitted(shard, signal("after"), 1))
-    wide = huge.__class__(**{name: getattr(huge, name) for name in huge.__struct_fields__} | {"quantity": huge.quantity.scaleb(40)})
-    await book.round(shard, admitted(shard, wide, 2))
+    await book.round(shard, copied("f", wide, signal_id="after"))
     await book.raw(shard, b"f", b"garbage", EXECUTIONS.name)
     await book.execution(shard, ExecutorClaimed(owner="e", at=0))
     await copy(world, "f", "last", 3)

@@ -80,6 +80,9 @@ async def test_rebuild_equals_live_and_swaps(world: World) -> None:
         row = older.execute("INSERT INTO users (email) VALUES ('g@h.i') RETURNING id").fetchone()
         assert row == (3,), "the older sequence goes on"
     assert schema_differences(world.dsn) == [], "names of keys and indexes are what they were"
+    with psycopg.connect(world.dsn) as dashboard:
+        dashboard.execute("SET ROLE dashboard")
+        assert dashboard.execute("SELECT count(*) > 0 FROM trades").fetchone() == (True,), "rights come along"
     assert world.rows("SELECT live, previous FROM projection_generation") == [{"live": 2, "previous": 1}]
 
 
