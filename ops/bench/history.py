@@ -63,7 +63,7 @@ class History:
         yield [keyed for record in mine for keyed in self._decide(record)]
         number = 0
         while True:
-            for record in list(self.inbox.signals(OPENS, self.now, number)):
+            for record in list(self.inbox.signals(OPENS, self.now, number, flat_at=number)):
                 yield self._with_fills(record)
             number += OPENS
             for coin in COINS:
@@ -72,7 +72,7 @@ class History:
     def _close(self, coin: str, number: int) -> InboxRecord:
         [template] = list(Inbox(1).signals(1, self.now, number))
         assert isinstance(template.body, SignalReceived)
-        held = Decimal(60_000) / PRICES[coin] * (number // len(COINS))
+        held = Decimal(60_000) / PRICES[coin] * (OPENS // len(COINS))
         facts = {"signal_id": f"close-{coin}-{number}", "symbol": f"{coin}/USDC:USDC", "action": "close", "side": "sell"}
         amounts = {"quantity": held, "price": Decimal(PRICES[coin]), "position_before": held, "position_after": Decimal(0)}
         fields = {name: getattr(template.body.signal, name) for name in template.body.signal.__struct_fields__}

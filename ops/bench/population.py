@@ -69,10 +69,10 @@ class Inbox:
             yield shard, self.record(follow, "f", shard)
             yield shard, self.record(equity(name, now), "x", shard)
 
-    def signals(self, count: int, now: int, first: int = 0) -> Iterator[InboxRecord]:
-        """Opens of one whale over all coins; each goes to every shard."""
+    def signals(self, count: int, now: int, first: int = 0, flat_at: int = 0) -> Iterator[InboxRecord]:
+        """Opens of one whale over all coins; each goes to every shard. Before signal `flat_at` the whale held nothing."""
         for number in range(first, first + count):
-            coin, turn = COINS[number % len(COINS)], number // len(COINS)
+            coin, turn = COINS[number % len(COINS)], (number - flat_at) // len(COINS)
             size = Decimal(60_000) / PRICES[coin]
             signal = Signal(
                 signal_id=f"signal-{number}",
