@@ -7,6 +7,9 @@ nothing is written to a topic: a replay tells nobody.
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -14,20 +17,25 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from engine.config import Settings
 from engine.errors import DependencyUnreachable
-from engine.log.consume import STALL_S, open_consumer
+from engine.log.consume import STALL_S, open_consumer, read_range
+from engine.log.reader import RoundReader
 from engine.topology import EVENTS, EXECUTIONS
+from projections.batch import Batch
 from projections.pipeline import Pipeline, calm_collector
 from projections.store import Bury, Store
 
 FILL_EVENTS: Final = 60_000
 """Events in one transaction while filling: fewer, larger ones than live."""
+TAKE_TRIES: Final = 50
+SAMPLE: Final = 20_000
 Targets = dict[tuple[str, int], int]
 """Topic of the map and partition to the offset up to which a generation is filled."""
 
 
-def fill_process(settings: Settings, schema: str, targets: Targets) -> None:
-    """`fill` with an event loop of its own."""
+def fill_process(settings: Settings, schema: str, targets: Targets, parent: int) -> None:
+    """`fill` with an event loop of its own, for as long as the parent lives."""
     calm_collector()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     try:
         import uvloop
     except ImportError:
@@ -36,15 +44,20 @@ def fill_process(settings: Settings, schema: str, targets: Targets) -> None:
         uvloop.run(fill(settings, schema, targets))
 
 
+def _end_with(parent: int) -> None:
+    """Nobody waits for an orphan's work, but its locks would keep the next rebuild out."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
+
+
 async def fill(settings: Settings, schema: str, targets: Targets) -> None:
     """Bring the partitions of `targets` to their offsets: events first, then executions, whose orders are then known."""
     dsn, topics = settings.database_url.get_secret_value(), (settings.topic(EVENTS), settings.topic(EXECUTIONS))
     store = await asyncio.to_thread(Store, dsn, settings.partitions, *topics, schema)
     pipeline = Pipeline(store, _tell_nobody, FILL_EVENTS)
     try:
-        wanted = sorted({partition for _, partition in targets})
-        if len(await pipeline.take(wanted)) < len(wanted):
-            raise DependencyUnreachable(f"Another rebuild fills {schema}; it ends or is killed first.")
+        await _take_all(pipeline, schema, {partition for _, partition in targets})
         async with open_consumer(settings, max_poll_records=FILL_EVENTS, check_crcs=False) as consumer:
             for topic in (EVENTS, EXECUTIONS):
                 goals = {
@@ -53,6 +66,16 @@ async def fill(settings: Settings, schema: str, targets: Targets) -> None:
                 await _fill_topic(consumer, pipeline, goals)
     finally:
         await pipeline.end()
+
+
+async def _take_all(pipeline: Pipeline, schema: str, wanted: set[int]) -> None:
+    """A rebuild that was killed lets go within moments; one that lives does not."""
+    for _ in range(TAKE_TRIES):
+        await pipeline.take(sorted(wanted - pipeline.lanes.keys()))
+        if not wanted - pipeline.lanes.keys():
+            return
+        await asyncio.sleep(0.2)
+    raise DependencyUnreachable(f"Another rebuild fills {schema}: let it end, or end it.")
 
 
 def _tell_nobody() -> Bury:
@@ -84,3 +107,15 @@ async def _fill_topic(consumer: AIOKafkaConsumer, pipeline: Pipeline, goals: Map
 
 def _before(records: Sequence[Any], end: int) -> Sequence[Any]:
     return records if records[-1].offset < end else [record for record in records if record.offset < end]
+
+
+async def sample_rate(settings: Settings, targets: Targets) -> float:
+    """Records a second that one worker takes, from reading and folding the first few of the longest partition; writing doubles it."""
+    (_, partition), end = max(((key, end) for key, end in targets.items() if key[0] == EVENTS.name), key=lambda item: item[1])
+    reader, batch, count = RoundReader(partition), Batch(settings.partitions, {}), 0
+    begun = time.perf_counter()
+    async with open_consumer(settings) as consumer:
+        async for records in read_range(consumer, settings.topic(EVENTS), partition, 0, min(end, SAMPLE)):
+            batch.add_all(reader.feed(records))
+            count += len(records)
+    return max(1, count) / (time.perf_counter() - begun) / 2

@@ -26,7 +26,7 @@ from engine.log.consume import open_consumer
 from engine.topology import EVENTS, EXECUTIONS, Topic
 from projections import generations
 from projections.compare import Difference, differences
-from projections.filling import Targets, fill, fill_process
+from projections.filling import Targets, fill, fill_process, sample_rate
 from projections.recorder import application_name
 from projections.sql import load
 from projections.staging import Conn
@@ -54,11 +54,12 @@ class Progress:
 
 @dataclass(slots=True)
 class Report:
-    """What a rebuild found and did. `records` counts offsets of events and executions."""
+    """What a rebuild found and did. `records` counts offsets of events and executions; `estimate_s` comes from a timed sample."""
 
     generation: int
     targets: Targets
     records: int = 0
+    estimate_s: float = 0.0
     seconds: float = 0.0
     fill_seconds: float = 0.0
     complete_seconds: float = 0.0
@@ -87,6 +88,7 @@ async def plan(settings: Settings) -> Report:
     await _check_whole(settings)
     report = Report(max(live, previous or 0) + 1, targets)
     report.records = sum(targets.values()) - sum(done.get(key, 0) for key in targets)
+    report.estimate_s = report.records / await sample_rate(settings, targets) / (os.cpu_count() or 1)
     return report
 
 
@@ -183,7 +185,7 @@ async def _fill_parallel(settings: Settings, conn: Conn, schema: str, targets: T
         shares[turn % workers] |= {key: end for key, end in targets.items() if key[1] == number}
     loop, begun, first = asyncio.get_running_loop(), time.monotonic(), sum(done.values())
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        running = [loop.run_in_executor(pool, fill_process, settings, schema, share) for share in shares]
+        running = [loop.run_in_executor(pool, fill_process, settings, schema, share, os.getpid()) for share in shares]
         while not all(task.done() for task in running):
             await asyncio.wait(running, timeout=LOOK_S)
             watch(_progress(sum(_done(conn, settings, schema).values()), sum(targets.values()), first, time.monotonic() - begun))

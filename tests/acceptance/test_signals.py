@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from engine.domain.events import SignalReleased
 from projections.ids import whale_number
 from tests.logbook import START_MS, admitted, configured, copied, decided, ended, expired, followed, order, signal
 from tests.tables import Tables
@@ -160,6 +161,9 @@ def test_signal_queue_workflow_through_uow(tables: Tables) -> None:
     for shard in (0, 1):
         tables.tell(shard, admitted(shard, signal(), held="paused"))
     assert tables.query("pending_signals", lowest="low", limit=1)[0]["held"] == "paused"
+    released = SignalReleased(originator_id="shard-1", originator_version=2, at=START_MS + 10, signal_id="s-1")
+    tables.tell(1, released)
+    assert tables.query("pending_signals", lowest="low", limit=1)[0]["held"] == ""
     placed = order("f")
     tables.tell(0, configured("f"), followed("f"), copied("f", placed), decided(0, followers=1, copied=1, orders=1))
     tables.tell(1, decided(1))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 from typing import Any
 
 import psycopg
 import pytest
 
+from engine.config import Settings
 from engine.domain.messages import ExecutorClaimed, OrderAttempted
 from engine.errors import ConfigInvalid
 from projections import generations
@@ -17,6 +19,14 @@ from projections.rebuild import TablesDiffer, live_targets, plan, rebuild, rollb
 from tests.logbook import START_MS, admitted, configured, copied, decided, ended, followed, order, signal
 from tests.support import wait_until
 from tests.world import World
+
+processes = multiprocessing.get_context("spawn")
+
+
+def run_rebuild(settings: Settings) -> None:
+    """A rebuild in a process of its own."""
+    asyncio.run(rebuild(settings))
+
 
 FOLLOWERS = [f"follower-{number}" for number in range(12)]
 
@@ -150,7 +160,7 @@ async def test_preview_touches_nothing(world: World) -> None:
         await tell(world, 0, 1)
         await world.caught_up()
         report = await plan(world.settings)
-    assert report.generation == 2 and report.records > 30
+    assert report.generation == 2 and report.records > 30 and report.estimate_s > 0
     with psycopg.connect(world.dsn) as connection:
         assert not generations.exists(connection, "generation_2")
 
@@ -170,6 +180,25 @@ async def test_a_killed_rebuild_goes_on(world: World) -> None:
         report = await rebuild(world.settings)
     assert 0 < filled < 48 and 0 < left < sum(targets.values())
     assert report.swapped and report.differences == []
+
+
+async def test_kill_9_of_a_rebuild(world: World) -> None:
+    """Killed as soon as its generation is there, with its workers; the next one finishes it."""
+    async with world.projector():
+        await tell(world, 0, 4)
+        await world.caught_up()
+        victim = processes.Process(target=run_rebuild, args=(world.settings,))
+        victim.start()
+
+        def begun() -> bool:
+            with psycopg.connect(world.dsn) as connection:
+                return generations.exists(connection, "generation_2")
+
+        await wait_until(begun)
+        victim.kill()
+        victim.join()
+        report = await rebuild(world.settings)
+    assert report.swapped and report.differences == [] and report.generation == 2
 
 
 async def test_until_leaves_a_generation_to_look_at(world: World) -> None:
