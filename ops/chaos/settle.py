@@ -19,7 +19,7 @@ from engine.agents.seq_route import Routed, Router, Source
 from engine.config import Settings
 from engine.contracts.check import RawRecord
 from engine.domain.messages import SetSwitch
-from engine.errors import DependencyUnreachable
+from engine.errors import DependencyUnreachable, LogCorrupt
 from engine.log.consume import bounds, open_consumer, read_range
 from engine.topology import EVENTS, SOURCES, Topic
 from ops.chaos.cast import Cast
@@ -78,10 +78,11 @@ async def _rest(cast: Cast, role: str) -> list[str]:
 
 
 async def _until(holds: Callable[[], Awaitable[bool]], end: float) -> bool:
-    while time.monotonic() < end:
-        if await holds():
-            return True
-        await asyncio.sleep(POLL_S)
+    with contextlib.suppress(LogCorrupt):
+        while time.monotonic() < end:
+            if await holds():
+                return True
+            await asyncio.sleep(POLL_S)
     return False
 
 
