@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +19,7 @@ from typing import Any, Final
 from engine.config import Settings
 from engine.log.topics import ensure_topics
 from engine.topology import EVENTS
+from ops.children import LAUNCHER
 from ops.embedded.kafka import EmbeddedKafka
 
 WARM: Final = 2
@@ -24,8 +27,9 @@ RAW_PREFIX: Final = "raw."
 
 
 def child(*arguments: str) -> str:
-    """Run one of the bench's programs to its end; its words go to stderr."""
-    done = subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, text=True, check=True)
+    """Run one of the bench's programs to its end, or to ours; its words go to stderr."""
+    tied = [sys.executable, "-IS", LAUNCHER, str(os.getpid()), str(int(signal.SIGKILL)), "-"]
+    done = subprocess.run([*tied, sys.executable, *arguments], stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.strip().splitlines()[-1]
 
 
