@@ -18,6 +18,7 @@ def workers() -> Iterator[Workers]:
         yield started
 
 
+@pytest.mark.timeout(900)
 def test_every_broken_rule_is_found(workers: Workers) -> None:
     requests = [{"first": 0, "last": MOST_SEEDS, "broken": name, "until_red": True} for name in MUTATIONS]
     answers = dict(zip(MUTATIONS, workers.answers(requests), strict=True))

@@ -1,4 +1,7 @@
-"""2,000 worlds, each with its own faults, and in none of them a promise broken. REMORA_SIM_SEEDS: how many, REMORA_SIM_FIRST: from which on."""
+"""2,000 worlds, each with its own faults, and in none of them a promise broken.
+
+REMORA_SIM_SEEDS: how many, REMORA_SIM_FIRST: from which on.
+"""
 
 from __future__ import annotations
 

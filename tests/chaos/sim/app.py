@@ -1,7 +1,7 @@
 """What Faust is to the agents under test: a group's assignment enters, calls of the app's own callbacks and handlers leave.
 
-In the order of `engine.agents.transport`: revoked, assigned, then positions in the background (one by one or all at once), then records from
-exactly there, one after the other for each agent. Group offsets are committed and mean nothing.
+In the order of `engine.agents.transport`: revoked, assigned, then positions in the background (one by one or all at once), then records
+from exactly there, one after the other for each agent. Group offsets are committed and mean nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from faust.types import TP
 from engine.config import Settings
 from engine.topology import Topic
 from tests.chaos.sim.consumers import wake_when_appended
-from tests.chaos.sim.groups import Group, follow_notices
+from tests.chaos.sim.groups import follow_notices
 from tests.chaos.sim.log import Broker, Record
 from tests.chaos.sim.loop import ProcessEnded, die
 

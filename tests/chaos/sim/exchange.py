@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
 
-from engine.domain.values import SPOT_VENUES, VENUES, MarketRules, Venue
+from engine.domain.values import SPOT_VENUES, MarketRules, Venue
 from engine.exchanges.port import OrderRequest
 from tests.chaos.sim.loop import VirtualLoop
 
@@ -164,6 +164,3 @@ class Book:
     def held(self, account: Account) -> dict[str, Decimal]:
         """Positions of an account by symbol."""
         return {symbol: quantity for symbol in symbols_of(account[1]) if (quantity := self.positions[(*account, symbol)])}
-
-
-ALL_VENUES = VENUES

@@ -14,8 +14,6 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, NoReturn, TypeVar
 
-from engine.errors import RemoraError
-
 T = TypeVar("T")
 UNWINDING = 5
 MOST_STEPS = 300_000

@@ -9,7 +9,7 @@ from decimal import Decimal
 import msgspec
 
 from engine.domain.events import CopyDecided, OrderEnded, OrdersRequested
-from engine.domain.messages import Execution, ExecutorClaimed, OrderAttempted, OrderSettled, OrderUnknown, PlaceOrder, TradeCommand
+from engine.domain.messages import Execution, ExecutorClaimed, OrderAttempted, OrderSettled, PlaceOrder, TradeCommand
 from engine.topology import EXECUTIONS, TRADE_COMMANDS
 from tests.chaos.sim.observer import Observer, Shard
 from tests.chaos.sim.world import World
@@ -110,6 +110,3 @@ def _positions(world: World, observer: Observer) -> Iterator[str]:
     for account in known.keys() | world.book.positions.keys():
         if known[account] != world.book.positions[account]:
             yield f"{account}: lots and foreign are {known[account]}, the venue holds {world.book.positions[account]}"
-
-
-UNKNOWN = OrderUnknown

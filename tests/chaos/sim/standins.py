@@ -18,13 +18,13 @@ from engine import fate
 from engine.agents import app as agents_app
 from engine.agents import engine as engine_agent
 from engine.config import Settings
+from engine.domain.values import VENUES
 from engine.exchanges import session, venues, wire
 from engine.executor import accounts
 from engine.log import topics
 from tests.chaos.sim import app as faust_app
 from tests.chaos.sim.accounts import directory
 from tests.chaos.sim.consumers import AdminClient, GroupConsumer, PlainConsumer
-from tests.chaos.sim.exchange import ALL_VENUES
 from tests.chaos.sim.log import Producer
 from tests.chaos.sim.loop import PROCESS, VirtualClock, die
 from tests.chaos.sim.venue import VirtualVenue
@@ -98,7 +98,7 @@ def _standins(world: World) -> dict[str, Any]:
         "consumer": lambda **options: GroupConsumer(broker, **options) if options.get("group_id") else PlainConsumer(broker),
         "admin": lambda **_: AdminClient(broker),
         "open_net": lambda _: _Net(),
-        "open_venues": lambda _: {venue: VirtualVenue(venue, world.book) for venue in ALL_VENUES},
+        "open_venues": lambda _: {venue: VirtualVenue(venue, world.book) for venue in VENUES},
         "load_master_key": lambda _: None,
         "directory": directory(world.accounts),
         "build_app": build_app,

@@ -25,7 +25,7 @@ from engine.domain.messages import (
     SetSwitch,
     UnfollowWhale,
 )
-from engine.domain.values import SPOT_VENUES, VENUES, FollowerSettings, FollowTerms, Limits
+from engine.domain.values import VENUES, FollowerSettings, FollowTerms, Limits
 from engine.topology import CONTROL, FOLLOWER_COMMANDS, SIGNALS, shard_of
 from tests.chaos.sim.world import SHARDS, SIGNAL_PARTITIONS, World
 
@@ -186,6 +186,3 @@ class Workload:
         if action == "close":
             return action, Decimal(0)
         return action, -sign * Decimal(self.random.choice((2, 5)))
-
-
-SPOT = SPOT_VENUES
