@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from typing import NoReturn
 
 from engine.errors import RemoraError
@@ -25,3 +26,10 @@ def die(error: BaseException) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def end_within(seconds: float) -> None:
+    """End the process if a clean stop takes longer than `seconds`: whoever asked for it may be gone, and nothing is lost."""
+    timer = threading.Timer(seconds, os._exit, (UNEXPECTED,))
+    timer.daemon = True
+    timer.start()

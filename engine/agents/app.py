@@ -26,12 +26,14 @@ from faust.types.tuples import Message
 
 from engine.agents.transport import LogConsumer, LogTransport, Notice, Placement, Positions
 from engine.config import Settings
-from engine.fate import die
+from engine.fate import die, end_within
 from engine.lifecycle import announce_ready
 from engine.topology import Topic
 
 log = logging.getLogger(__name__)
 Handler = Callable[[TP, Message], Awaitable[None]]
+STOP_S = 8.0
+"""A clean stop that takes longer (the broker is away) is cut off: the log needs no goodbye."""
 
 
 class PromptTables(TableManager):
@@ -145,6 +147,7 @@ async def run_worker(app: LogApp, settings: Settings, role: str, **facts: str | 
         wait.cancel()
     if app._crashed.is_set():
         die(app.crash_reason or RuntimeError("the Faust app crashed"))
+    end_within(STOP_S)
     await app.stop()
 
 
