@@ -91,7 +91,7 @@ async def read_story(settings: Settings, plans: Sequence[FollowerPlan]) -> Story
         all_of_it = [json.loads(value) for accepted in rounds for _, _, value, _ in accepted.events]
         admitted = [event["signal"] for event in all_of_it if event["t"] == "SignalAdmitted.v1"]
         foreign = {signal["signal_id"] for signal in admitted if signal["whale_id"] not in whales}
-        events[shard] = [event for event in all_of_it if _concerns(event, names, foreign)]
+        events[shard] = [event for event in all_of_it if _concerns(event, names, whales, foreign)]
     ends = {}
     for shard in range(settings.partitions):
         for record in await read_records(settings, EXECUTIONS, shard):
@@ -102,8 +102,8 @@ async def read_story(settings: Settings, plans: Sequence[FollowerPlan]) -> Story
     return Story(events, ends, list(first.values()))
 
 
-def _concerns(event: Json, names: set[str], foreign: set[str]) -> bool:
-    of_shard = event["o"].startswith("shard-")
+def _concerns(event: Json, names: set[str], whales: set[str], foreign: set[str]) -> bool:
+    of_shard = event["o"].startswith("shard-") and event.get("whale_id", next(iter(whales))) in whales
     signal_id = event.get("signal_id") or event.get("signal", {}).get("signal_id")
     return signal_id not in foreign and (of_shard or event["o"] in names)
 
