@@ -75,8 +75,9 @@ def test_nobody_waits_by_the_clock() -> None:
         for node in ast.walk(parsed(file)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("time.sleep", "asyncio.sleep", "sleep"):
                 found.append((str(file), node.lineno, ast.unparse(node)))
-    allowed = "tests/support.py"
-    assert [hit for hit in found if hit[0] != allowed and not hit[2].endswith("(0)")] == []
+    # The others are no waits: a mutant that is slow, answers that are late on purpose.
+    allowed = ("tests/support.py", "tests/chaos/mutants.py", "tests/integration/engine/test_app.py")
+    assert [hit for hit in found if not hit[0].startswith(allowed) and not hit[2].endswith("(0)")] == []
 
 
 def test_nothing_is_left_for_later() -> None:
