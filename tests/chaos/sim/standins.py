@@ -21,7 +21,7 @@ from engine.config import Settings
 from engine.domain.values import VENUES
 from engine.exchanges import session, venues, wire
 from engine.executor import accounts
-from engine.log import topics
+from engine.log import consume, fetch, topics
 from tests.chaos.sim import app as faust_app
 from tests.chaos.sim.accounts import directory
 from tests.chaos.sim.consumers import AdminClient, GroupConsumer, PlainConsumer
@@ -38,6 +38,7 @@ REAL: dict[str, Any] = {
     "producer": AIOKafkaProducer,
     "consumer": AIOKafkaConsumer,
     "admin": AIOKafkaAdminClient,
+    "fetch_range": fetch.fetch_range,
     "open_net": session.open_net,
     "open_venues": venues.open_venues,
     "load_master_key": accounts.load_master_key,
@@ -97,6 +98,8 @@ def _standins(world: World) -> dict[str, Any]:
         "producer": lambda **_: Producer(broker, world.plan.batch),
         "consumer": lambda **options: GroupConsumer(broker, **options) if options.get("group_id") else PlainConsumer(broker),
         "admin": lambda **_: AdminClient(broker),
+        # The quick way of reading goes below the consumer; its own tests hold it to the same promise.
+        "fetch_range": consume.read_range,
         "open_net": lambda _: _Net(),
         "open_venues": lambda _: {venue: VirtualVenue(venue, world.book) for venue in VENUES},
         "load_master_key": lambda _: None,
