@@ -5,9 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
@@ -34,11 +32,8 @@ def postgres() -> Iterator[str]:
 @pytest.fixture
 def database(postgres: str) -> Iterator[str]:
     """URL of a fresh empty database."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres, autocommit=True) as admin:
-        admin.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
-        yield urlunsplit(urlsplit(postgres)._replace(path=f"/{name}"))
-        admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with support.fresh_database(postgres) as url:
+        yield url
 
 
 @pytest.fixture

@@ -6,9 +6,13 @@ import asyncio
 import inspect
 import os
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
 
 from engine.config import Settings
 from ops import children
@@ -102,3 +106,13 @@ def postgres_server() -> Iterator[str]:
     else:
         with EmbeddedPostgres(fsync=False) as server:
             yield server.dsn
+
+
+@contextmanager
+def fresh_database(postgres: str) -> Iterator[str]:
+    """URL of an empty database that is dropped at the end."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres, autocommit=True) as admin:
+        admin.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+        yield urlunsplit(urlsplit(postgres)._replace(path=f"/{name}"))
+        admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

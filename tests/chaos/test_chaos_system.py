@@ -44,6 +44,8 @@ MUTATIONS: list[tuple[Mutant, Plan, str, str]] = [
     (mutants.ignore_acks, zombies("before_copies"), "ab", "which no accepted event asks for"),
 ]
 """A broken rule, where it hurts, instances, and what the checker must say of it."""
+TRIES = 3
+"""A machine under load may not let the processes meet where it hurts: a broken rule must be noticed within so many runs."""
 
 
 def options(plan: Plan, instances: str, mutant: str = "") -> run.Options:
@@ -56,9 +58,11 @@ def options(plan: Plan, instances: str, mutant: str = "") -> run.Options:
 
 @pytest.mark.parametrize(("mutant", "plan", "instances", "words"), MUTATIONS, ids=lambda value: getattr(value, "__name__", ""))
 async def test_a_broken_rule_is_noticed(make_system: MakeSystem, mutant: Mutant, plan: Plan, instances: str, words: str) -> None:
-    report = await run.break_and_check(await make_system(), options(plan, instances, mutant.__name__), Tally())
-    assert not run.is_right(report)
-    assert words in json.dumps(report), json.dumps(report, indent=1)
+    for _ in range(TRIES):
+        report = await run.break_and_check(await make_system(), options(plan, instances, mutant.__name__), Tally())
+        if not run.is_right(report) and words in json.dumps(report):
+            return
+    raise AssertionError(json.dumps(report, indent=1))
 
 
 async def test_the_same_points_without_a_broken_rule(make_system: MakeSystem) -> None:
