@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
@@ -16,6 +17,7 @@ from engine.agents.engine import Engine
 from engine.config import Settings
 from engine.domain.messages import InboxRecord, Tick
 from engine.log.consume import open_consumer
+from engine.log.writer import ShardWriter
 from engine.topology import INBOX
 from tests.integration.engine.conftest import SESSION_S, SHARDS, Bench, copies
 from tests.integration.engine.test_processes import check
@@ -118,6 +120,14 @@ async def test_a_full_queue_stops_the_fetching_and_drops_nothing(shards: Bench, 
     told: list[bool] = []
     tell = engine._full
     monkeypatch.setattr(engine, "_full", lambda tp, full: (told.append(full), tell(tp, full)))
+    write_round = ShardWriter.write_round
+
+    async def held(self: ShardWriter, events: Any, marker: Any) -> int:
+        await wait_until(lambda: True in told, what="a queue is full")
+        return await write_round(self, events, marker)
+
+    # However quick the machine is: no round is written before a queue has filled up.
+    monkeypatch.setattr(ShardWriter, "write_round", held)
     async with running(engine.app):
         await wait_until(lambda: _decided(engine) == {0: len(story), 1: len(story)}, what="everything is decided")
     await engine.close()
