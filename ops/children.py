@@ -120,3 +120,9 @@ def claim_port(port: int, what: str) -> int:
     if not port_is_free(port):
         raise ConfigInvalid(f"{what} cannot listen on 127.0.0.1:{port}: another program has that port.")
     return port
+
+
+def rss_mb(pid: int) -> float:
+    """Resident memory of a process in MB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

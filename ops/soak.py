@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 
 from engine.contracts.signal import WhaleSignal
+from ops.children import rss_mb
 from ops.demo.plan import plan_followers
 from ops.demo.play import play_through
 from ops.demo.report import build_report, settled_differences
@@ -59,16 +59,8 @@ async def _soak(stack: Stack, minutes: float, rate: float, followers: int, seed:
 
 async def _sample(stack: Stack, samples: list[dict[str, float]]) -> None:
     while True:
-        samples.append({role: rss_mb(stack.supervisor.pid(role)) for role in ROLES})
+        samples.append({role: round(rss_mb(stack.supervisor.pid(role)), 1) for role in ROLES})
         await asyncio.sleep(1.0)
-
-
-def rss_mb(pid: int) -> float:
-    """Resident memory of a process in MB."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return round(int(line.split()[1]) / 1024, 1)
-    return 0.0
 
 
 def _growth(samples: list[dict[str, float]]) -> dict[str, dict[str, float]]:

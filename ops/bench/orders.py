@@ -7,10 +7,8 @@ rates are between the first and the last arrival at the simulator, whose clock a
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -25,6 +23,7 @@ from engine.executor.accounts import add_credentials, load_master_key
 from engine.log.writer import build_producer
 from engine.topology import TRADE_COMMANDS, shard_of
 from ops.bench.raw_ccxt import BARE_LOOPS
+from ops.children import rss_mb
 from ops.stack import Stack
 
 SYMBOLS: Final[dict[Venue, str]] = {
@@ -131,12 +130,6 @@ def _order(run: str, number: int, accounts: int, venue: Venue, price: str) -> Pl
         limit_price=Decimal(price) * Decimal("1.05"),
         expires_at=int(time.time() * 1000) + 600_000,
     )
-
-
-def rss_mb(pid: int) -> float:
-    """Resident memory of a process in MB."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 async def _measure(bench: Bench, pid: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from engine.log.topics import ensure_topics
 from engine.log.writer import ShardWriter, build_producer
 from engine.topology import EVENTS, INBOX
 from ops.bench.population import Inbox
+from ops.children import rss_mb
 
 
 class Run:
@@ -88,11 +89,6 @@ class Run:
         return await self.take([(shard, record) for record in told for shard in range(self.settings.partitions)])
 
 
-def rss_mb() -> float:
-    """Resident memory of this process in MB."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
 async def written(run: Run, starts: list[int], file: Path) -> dict[str, int]:
     """Save what was written from `starts` on: partition, key and value, each with its length. Returns counts."""
     events = size = 0
@@ -115,11 +111,11 @@ async def main(task: dict[str, Any]) -> dict[str, Any]:
     await producer.start()
     run = Run(settings, producer)
     await run.begin()
-    before = rss_mb()
+    before = rss_mb(os.getpid())
     setup = await run.take(list(run.inbox.followers(task["followers"], int(time.time() * 1000))))
     gc.collect()
     gc.freeze()
-    loaded = rss_mb()
+    loaded = rss_mb(os.getpid())
     await run.signals(task["warm"])
     starts = [shard.position.next_offset for shard in run.shards]
     seconds = await run.signals(task["signals"], task["warm"])
@@ -129,7 +125,7 @@ async def main(task: dict[str, Any]) -> dict[str, Any]:
         "setup_s": setup,
         "rss_before_mb": before,
         "rss_loaded_mb": loaded,
-        "rss_mb": rss_mb(),
+        "rss_mb": rss_mb(os.getpid()),
     }
     if task.get("file"):
         result |= await written(run, starts, Path(task["file"]))
