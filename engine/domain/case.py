@@ -77,6 +77,11 @@ class Market(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     price: Decimal = ZERO
     mark: Decimal | None = None
 
+    @property
+    def known_mark(self) -> dict[str, Decimal]:
+        """The venue's price when it was decided, for the decision's inputs: what moved before it is delay, what came after slippage."""
+        return {} if self.mark is None else {"mark": self.mark}
+
 
 class CopyPlan(msgspec.Struct, kw_only=True, gc=False):
     """What an open is for every follower with the same settings and terms. Amounts in quote unless named otherwise."""
@@ -168,7 +173,7 @@ class SignalCase:
     def _size(self, plan: CopyPlan, market: Market, rules: MarketRules) -> None:
         signal, settings = self.signal, plan.settings
         whale_notional = self.quantity * signal.price
-        plan.inputs = sizing_inputs(plan.terms, signal, market.price)
+        plan.inputs = sizing_inputs(plan.terms, signal, market.price) | market.known_mark
         if plan.terms.sizing not in EQUITY_MODES:
             plan.wanted = wanted_quote(plan.terms, whale_notional, None, ZERO)
         leverage = self.leverage(settings, rules)

@@ -158,6 +158,7 @@ def exit_sizing(case: SignalCase, plan: LotPlan | None) -> Sizing:
         return Sizing(mode="exit", inputs=inputs, wanted_quote=ZERO, final_quote=ZERO, quantity=ZERO)
     lot = plan.lot
     inputs |= {"filled": lot.filled, "reserved": lot.reserved, "due": lot.due, "pending": lot.pending, "price": plan.price}
+    inputs |= case.markets[lot.venue].known_mark
     quantity = sum((order.quantity for order in plan.orders), ZERO)
     return Sizing(mode="exit", inputs=inputs, wanted_quote=plan.wanted * plan.price, final_quote=quantity * plan.price, quantity=quantity)
 

@@ -197,3 +197,14 @@ def test_closing_orders_are_exempt_from_the_notional_on_perpetuals() -> None:
     assert smallest_exit(rules("binanceusdm", BTC_PERP), d(1000)) == d("0.001")
     assert smallest_exit(rules("bybitlinear", BTC_PERP), d(1000)) == d("0.001")
     assert smallest_exit(rules("bybit", "BTC/USDT"), d(1000)) == d("0.005")
+
+
+def test_the_venues_price_at_the_decision_is_kept(shard: Shard) -> None:
+    """It tells delay from slippage afterwards; without a mark there is nothing to keep."""
+    shard.follower(trade_size_usdt=d(100))
+    assert "mark" not in copied(shard, price="1000").sizing.inputs
+    shard.settle_all()
+    shard.mark(1003)
+    assert copied(shard, "increase", price="1000").sizing.inputs["mark"] == d(1003)
+    shard.settle_all()
+    assert copied(shard, "close", "sell", price="1000").sizing.inputs["mark"] == d(1003)
