@@ -50,8 +50,8 @@ FILTERS: Final[dict[str, dict[str, LiteralString]]] = {
 
 
 def query(name: str) -> LiteralString:
-    """A statement of `queries.sql` by its name."""
-    return load("queries.sql")[name]
+    """A statement of `queries.sql` or `dashboard.sql` by its name."""
+    return (load("queries.sql") | load("dashboard.sql"))[name]
 
 
 def listing(name: str, filters: Mapping[str, Any], before: tuple[Any, ...] | None, limit: int) -> tuple[LiteralString, dict[str, Any]]:

@@ -13,7 +13,8 @@ from engine.domain.values import FollowTerms, Limits
 from engine.errors import ConfigInvalid
 from engine.log.publish import open_publisher
 from ops.explain import decisions_of
-from ops.explain_text import SENTENCES, lines, number
+from ops.explain_text import lines
+from projections.words import SENTENCES, number
 from tests.acceptance.system.whales import TERMS, Whale, new_whale
 from tests.oracle.opening import REASONS
 from tests.support import wait_until
