@@ -23,7 +23,7 @@ from engine.domain.messages import (
     SourcePosition,
     Tick,
 )
-from engine.domain.replay import decode_lean
+from engine.domain.replay import Folding, decode_lean
 from engine.domain.shard import commands_of, decide, dump_state, evolve, new_state, restore_state, state_digest
 from engine.domain.state import FollowerState, Lot, ShardState
 from engine.domain.values import FollowerSettings, FollowTerms, Limits, MarketRules, Signal
@@ -169,9 +169,12 @@ class Shard:
     def check(self) -> None:
         """What must hold after every test: replay equals live, a snapshot loses nothing, and deciding again gives the same bytes."""
         replayed, lean = self.fresh(), self.fresh()
+        folding = Folding(lean, decode_lean)
         for event in self.events:
-            evolve(replayed, DECODER.decode(ENCODER.encode(event)))
-            evolve(lean, decode_lean(ENCODER.encode(event)))
+            value = ENCODER.encode(event)
+            evolve(replayed, DECODER.decode(value))
+            folding.fold([(0, event.originator_id.encode(), value, 0)])
+        folding.finish()
         assert replayed.command_seq == self.state.command_seq
         assert replayed.outbox == self.state.outbox
         sent = [command for event in self.events for command in commands_of(event)]

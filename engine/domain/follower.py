@@ -14,7 +14,7 @@ from engine.domain.events import (
     WhaleUnfollowed,
 )
 from engine.domain.messages import AccountChecked, ConfigureFollower, EquityReported, FollowWhale, FundingReported, UnfollowWhale
-from engine.domain.positions import book, note_peaks
+from engine.domain.positions import book, note_peak
 from engine.domain.state import (
     ZERO,
     Follow,
@@ -222,14 +222,15 @@ def _configuration(state: ShardState, follower: FollowerState, event: FollowerCo
 def equity_recorded(state: ShardState, follower: FollowerState, event: EquityRecorded) -> None:
     """Fold equity. While nothing is open, what our own profit does not explain is a transfer: it moves the capital and its peak."""
     follower.equity, follower.available, follower.equity_at = event.equity, event.available, event.reported_at
-    if follower.capital is None:
-        follower.capital = event.equity - follower.pnl
+    capital = follower.capital
+    if capital is None:
+        capital = follower.capital = event.equity - follower.pnl
         follower.peak = event.equity
     elif not follower.lots and not follower.orders and event.reported_at > follower.last_outcome_at:
-        transfer = event.equity - follower.capital - follower.pnl
-        follower.capital += transfer
+        transfer = event.equity - capital - follower.pnl
+        capital = follower.capital = capital + transfer
         follower.peak += transfer
-    note_peaks(follower, None)
+    note_peak(follower, capital)
 
 
 def funding_recorded(state: ShardState, follower: FollowerState, event: FundingRecorded) -> None:

@@ -34,27 +34,27 @@ RETRY_MAX_MS = 60_000
 def request_orders(state: ShardState, follower: FollowerState, orders: tuple[PlaceOrder, ...]) -> None:
     """Opens become pending, exits reserve; each goes to the outbox. Shadow orders fill at the whale's price at once."""
     for order in orders:
-        lots = follower.lots
+        lots, quantity = follower.lots, order.quantity
         if lots is None:
             lots = follower.lots = {}
         lot = lots.get(key := order_lot_key(order))
         if lot is None:
             lot = lots[key] = _new_lot(order)
         if order.mode == "shadow":
-            _fill(state, follower, lot, order, order.quantity, order.quantity, order.reference_price or _entry(lot))
+            _fill(state, follower, lot, order, quantity, quantity, order.reference_price or _entry(lot))
             continue
         if order.kind == "open":
-            lot.pending += order.quantity
-            lot.pending_quote += order.quantity * (order.reference_price or ZERO)
+            lot.pending += quantity
+            lot.pending_quote += quantity * (order.reference_price or ZERO)
             lot.leverage = order.leverage
         else:
-            lot.reserved += order.quantity
+            lot.reserved += quantity
         if follower.orders is None:
             follower.orders = {order.command_id: order}
         else:
             follower.orders[order.command_id] = order
-        state.command_seq += 1
-        state.outbox.append(TradeCommand(seq=state.command_seq, body=order))
+        seq = state.command_seq = state.command_seq + 1
+        state.outbox.append(TradeCommand(seq=seq, body=order))
 
 
 def _new_lot(order: PlaceOrder) -> Lot:
@@ -135,31 +135,31 @@ def order_ended(state: ShardState, follower: FollowerState, event: OrderEnded) -
     """Fold an order's end state into its lot. What an exit did not fill stays due and is asked for again."""
     orders, lots = follower.orders, follower.lots
     assert orders and lots, "an order ends that was never requested"
-    order = orders.pop(event.command_id)
+    order, quantity = orders.pop(event.command_id), event.quantity
     if not orders:
         follower.orders = None
     follower.suspects = None
     if event.settled_at > follower.last_outcome_at:
         follower.last_outcome_at = event.settled_at
-    lot = lots[order_lot_key(order)]
+    lot = lots[key := order_lot_key(order)]
     if order.kind == "open":
         lot.pending -= order.quantity
         lot.pending_quote -= order.quantity * (order.reference_price or ZERO)
         if lot.waits:
-            lot.due += part_of(event.quantity, lot.waits.pop(event.command_id, ZERO))
+            lot.due += part_of(quantity, lot.waits.pop(event.command_id, ZERO))
             lot.waits = lot.waits or None
     else:
         lot.reserved -= order.quantity
-        _note_failed_exit(state, lot, order.quantity - event.quantity)
+        _note_failed_exit(state, lot, order.quantity - quantity)
     lot.due_from = event.command_id
-    if event.quantity:
-        _fill(state, follower, lot, order, event.filled, event.quantity, event.average_price or ZERO, event.fee_quote)
+    if quantity:
+        _fill(state, follower, lot, order, event.filled, quantity, event.average_price or ZERO, event.fee_quote)
     if lot.due:
         lot.due = max(ZERO, min(lot.due, lot.free))
     if lot.retry_at:
         refresh_alarm(state, follower)
-    if lot.empty:
-        drop_ended_lots(state, follower)
+    if not lot.filled and lot.empty:
+        _drop_lot(state, follower, lots, key)
 
 
 def _note_failed_exit(state: ShardState, lot: Lot, missing: Decimal) -> None:
@@ -219,25 +219,30 @@ def book(follower: FollowerState, whale_id: str, now: int, amount: Decimal) -> N
     """Add realised profit (less fees, plus funding) to the follower's and the follow's totals and to those of the UTC day."""
     if not amount:
         return
+    day = now // DAY_MS
+    _book_one(follower, day, amount)
+    if follower.capital is not None:
+        note_peak(follower, follower.capital)
     follow = follower.follows.get(whale_id)
-    for account in (follower, follow) if follow else (follower,):
-        _book_one(account, now // DAY_MS, amount)
-    note_peaks(follower, follow)
+    if follow:
+        _book_one(follow, day, amount)
+        if follow.pnl > follow.peak_pnl:
+            follow.peak_pnl = follow.pnl
 
 
 def _book_one(account: FollowerState | Follow, day: int, amount: Decimal) -> None:
-    if account.day != day:
-        account.day, account.day_pnl = day, ZERO
-    account.day_pnl += amount
+    if account.day == day:
+        account.day_pnl += amount
+    else:
+        account.day, account.day_pnl = day, ZERO + amount
     account.pnl += amount
 
 
-def note_peaks(follower: FollowerState, follow: Follow | None) -> None:
-    """Raise the high-water marks that drawdowns are measured from."""
-    if follower.capital is not None:
-        follower.peak = max(follower.peak, follower.capital + follower.pnl)
-    if follow:
-        follow.peak_pnl = max(follow.peak_pnl, follow.pnl)
+def note_peak(follower: FollowerState, capital: Decimal) -> None:
+    """Raise the high-water mark that the follower's drawdown is measured from."""
+    worth = capital + follower.pnl
+    if worth > follower.peak:
+        follower.peak = worth
 
 
 def drift_detected(state: ShardState, follower: FollowerState, event: DriftDetected) -> None:
@@ -280,12 +285,16 @@ def drop_ended_lots(state: ShardState, follower: FollowerState) -> None:
     lots = follower.lots
     if not lots:
         return
-    ended = [key for key, lot in lots.items() if lot.empty]
-    for key in ended:
-        whale_id = lots.pop(key).whale_id
-        follow = follower.follows.get(whale_id)
-        if follow and not follow.active and not any(lot.whale_id == whale_id for lot in lots.values()):
-            remove_from_index(state, follower, whale_id)
-    if ended:
-        follower.lots = lots or None
+    for key in [key for key, lot in lots.items() if lot.empty]:
+        _drop_lot(state, follower, lots, key)
+
+
+def _drop_lot(state: ShardState, follower: FollowerState, lots: dict[str, Lot], key: str) -> None:
+    whale_id = lots.pop(key).whale_id
+    follow = follower.follows.get(whale_id)
+    if follow and not follow.active and not any(lot.whale_id == whale_id for lot in lots.values()):
+        remove_from_index(state, follower, whale_id)
+    if not lots:
+        follower.lots = None
+    if follower.follower_id in state.alarms:
         refresh_alarm(state, follower)

@@ -58,6 +58,17 @@ class AcceptedRound:
     events: list[AcceptedEvent]
 
 
+def behind(marker: RoundCommitted, offset: int) -> Position:
+    """The position right behind an accepted marker that lies at an offset."""
+    return Position(
+        next_offset=offset + 1,
+        epoch=marker.epoch,
+        inbox_position=marker.inbox_to,
+        digest=marker.digest,
+        next_id=marker.first_id + marker.events,
+    )
+
+
 def chain(digest: str, values: Iterable[bytes]) -> str:
     """The digest after a round: blake2b-128 over the digest before it and the values of its events. No events, no change."""
     joined = b"".join(values)
@@ -111,13 +122,7 @@ class RoundReader:
         if digest != marker.digest or marker.first_id != self.position.next_id:
             raise LogCorrupt(f"shard {self.shard}: the marker at offset {offset} does not fit the events before it")
         self._pending = []
-        self.position = Position(
-            next_offset=offset + 1,
-            epoch=self.epoch,
-            inbox_position=marker.inbox_to,
-            digest=digest,
-            next_id=marker.first_id + len(events),
-        )
+        self.position = behind(marker, offset)
         accepted.append(AcceptedRound(self.shard, self.epoch, marker, offset, events))
 
     def _void(self) -> None:

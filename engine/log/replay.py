@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer
 
 from engine.config import Settings
+from engine.domain.replay import Folding
 from engine.domain.shard import decide, evolve, fold_marker, new_state, restore_state
 from engine.domain.state import ShardState
 from engine.errors import LogCorrupt
 from engine.log.codec import ROUND_KEY, decode_inbox, decode_marker, decode_to_fold, encode
 from engine.log.consume import bounds, end_of, open_consumer, read_range
 from engine.log.fetch import fetch_range
-from engine.log.reader import AcceptedRound, Position, RoundReader
+from engine.log.reader import AcceptedRound, Position, RoundReader, behind
 from engine.log.snapshots import newest_snapshot
 from engine.topology import EVENTS, INBOX
 
@@ -54,35 +55,20 @@ async def fold_log(
         if snapshot is not None and await _fits(consumer, settings, shard, snapshot.position, stop):
             loaded.state, loaded.position = restore_state(snapshot.chunks), snapshot.position
             loaded.snapshot_id = snapshot.position.next_id
-    reader = RoundReader(shard, loaded.position)
+    reader, folding = RoundReader(shard, loaded.position), Folding(loaded.state, decode_to_fold)
     async for records in fetch_range(consumer, settings.topic(EVENTS), shard, reader.next_offset, stop):
         for accepted in reader.feed(records):
             if beyond is not None and beyond(accepted):
+                folding.finish()
                 return loaded
-            fold_round(loaded.state, accepted)
-            loaded.position = _behind(accepted)
+            folding.fold(accepted.events)
+            fold_marker(loaded.state, accepted.marker)
+            loaded.position = behind(accepted.marker, accepted.marker_offset)
             loaded.rounds, loaded.events = loaded.rounds + 1, loaded.events + len(accepted.events)
         loaded.void_events = reader.void_events
         await asyncio.sleep(0)
+    folding.finish()
     return loaded
-
-
-def fold_round(state: ShardState, accepted: AcceptedRound) -> None:
-    """Fold an accepted round."""
-    for _, _, value, _ in accepted.events:
-        evolve(state, decode_to_fold(value))
-    fold_marker(state, accepted.marker)
-
-
-def _behind(accepted: AcceptedRound) -> Position:
-    marker = accepted.marker
-    return Position(
-        next_offset=accepted.marker_offset + 1,
-        epoch=accepted.epoch,
-        inbox_position=marker.inbox_to,
-        digest=marker.digest,
-        next_id=marker.first_id + len(accepted.events),
-    )
 
 
 async def _fits(consumer: AIOKafkaConsumer, settings: Settings, shard: int, position: Position, stop: int) -> bool:
@@ -126,7 +112,7 @@ async def decide_again(settings: Settings, shard: int) -> Redecided:
         records: AsyncIterator[tuple[int, bytes, int]] | None = None
         async for accepted in _accepted(events, settings, shard, stop):
             if accepted.marker.inbox_from < first:
-                fold_round(state, accepted)
+                _fold_round(state, accepted)
                 result.skipped += 1
                 continue
             records = records or _inbox(inbox, settings, shard, accepted.marker.inbox_from, end)
@@ -138,6 +124,12 @@ async def decide_again(settings: Settings, shard: int) -> Redecided:
             fold_marker(state, accepted.marker)
             result.rounds, result.events = result.rounds + 1, result.events + len(recorded)
     return result
+
+
+def _fold_round(state: ShardState, accepted: AcceptedRound) -> None:
+    for _, _, value, _ in accepted.events:
+        evolve(state, decode_to_fold(value))
+    fold_marker(state, accepted.marker)
 
 
 async def _accepted(consumer: AIOKafkaConsumer, settings: Settings, shard: int, stop: int) -> AsyncIterator[AcceptedRound]:
