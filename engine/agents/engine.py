@@ -20,8 +20,8 @@ from faust.types.tuples import Message
 from engine.agents.app import LogApp, build_app, consume, run_loop, run_worker
 from engine.agents.shard import Shard
 from engine.config import Settings
+from engine.log.reach import start_producer
 from engine.log.topics import ensure_topics
-from engine.log.writer import build_producer
 from engine.topology import INBOX
 
 ROLE = "engine"
@@ -96,8 +96,7 @@ class Engine:
 async def run(settings: Settings) -> None:
     """The engine process, until SIGTERM or an error."""
     await ensure_topics(settings)
-    producer = build_producer(settings, f"remora-{ROLE}-{settings.instance}")
-    await producer.start()  # type: ignore[no-untyped-call]
+    producer = await start_producer(settings, f"remora-{ROLE}-{settings.instance}")
     engine = Engine(settings, producer)
     await run_worker(engine.app, settings, ROLE)
     await engine.close()

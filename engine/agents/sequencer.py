@@ -30,8 +30,8 @@ from engine.errors import LogCorrupt
 from engine.fate import die
 from engine.log.inbox import ALL_SHARDS, InboxAppend, InboxWriter
 from engine.log.publish import Publisher
+from engine.log.reach import start_producer
 from engine.log.topics import ensure_topics
-from engine.log.writer import build_producer
 from engine.topology import CONTROL, EXECUTIONS, FOLLOWER_COMMANDS, MARKET_REPORTS, SIGNALS
 
 ROLE: Final = "sequencer"
@@ -191,8 +191,7 @@ async def _or_die(work: Callable[[], Awaitable[None]]) -> None:
 async def run(settings: Settings) -> None:
     """The sequencer process, until SIGTERM or an error."""
     await ensure_topics(settings)
-    producer = build_producer(settings, f"remora-{ROLE}-{settings.instance}")
-    await producer.start()  # type: ignore[no-untyped-call]
+    producer = await start_producer(settings, f"remora-{ROLE}-{settings.instance}")
     sequencer = Sequencer(settings, producer)
     jobs = [asyncio.create_task(_or_die(job)) for job in (sequencer.work, sequencer.tick, sequencer.answer_requests)]
     await run_worker(sequencer.app, settings, ROLE)

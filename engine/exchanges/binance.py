@@ -1,4 +1,4 @@
-"""Binance spot and USD-M futures behind the port, through ccxt's unmodified `binance` and `binanceusdm`.
+"""Binance behind the port, through ccxt's unmodified `binance`: what spot and USD-M (`binance_usdm`) share, and spot.
 
 A client order id is unique among OPEN orders only, so an order proved absent is not sent again as an open (`resend_safe` False).
 Spot market and IOC orders answer with their fills (FULL); futures answer with the end state (RESULT) and fees are read from the trades.
@@ -12,14 +12,16 @@ from typing import Any, ClassVar, Final
 from engine.domain.messages import PlaceOrder
 from engine.domain.symbols import mapped
 from engine.domain.values import MarketRules, Venue, VenuePosition
-from engine.exchanges.judge import Reply, judge_binance
-from engine.exchanges.port import AccountView, Answer, CallFailed, Credential, Hint, Judgement, OrderRequest, OrderState, Verdict
+from engine.exchanges.judge import judge_binance
+from engine.exchanges.port import AccountView, Answer, CallFailed, Credential, Funding, Hint, Judgement, OrderRequest, OrderState, Verdict
 from engine.exchanges.session import VenueNet
 from engine.exchanges.wire import WireRack
 
 ZERO: Final = Decimal(0)
-_ENDED: Final = frozenset({"FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED"})
+ENDED: Final = frozenset({"FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED"})
 _ABSENT: Final = frozenset({"-2013", "-2011"})
+_ARCHIVED: Final = "-2026"
+"""Spot: it was there, and ended without a trade over 90 days ago. (USD-M forgets such orders after 3 days and says -2013.)"""
 _QUOTE: Final = "USDT"
 
 
@@ -28,15 +30,16 @@ def number(value: Any) -> Decimal:
     return Decimal(str(value)) if value not in (None, "") else ZERO
 
 
-def _average(quantity: Decimal, quote: Decimal) -> Decimal | None:
+def average_of(quantity: Decimal, quote: Decimal) -> Decimal | None:
     return quote / quantity if quantity else None
 
 
-class _Binance:
+class Binance:
     """What both markets of Binance share."""
 
     venue: Venue
     resend_safe = False
+    signed_rules = False
     _class_name: str
     _market_type: str
     _suffix: str
@@ -92,6 +95,8 @@ class _Binance:
         except CallFailed as error:
             if error.judgement.code in _ABSENT:
                 return None
+            if error.judgement.code == _ARCHIVED and self._market_type == "spot":
+                return OrderState("", final=True, filled=ZERO, average_price=None, status="ARCHIVED")
             raise
         return await self._fresh(keys, order, raw)
 
@@ -130,7 +135,7 @@ class _Binance:
             raise CallFailed(Judgement(Verdict.UNKNOWN, Hint.NONE, "", "the trades do not add up to the order yet"))
         quote = sum((number(trade["qty"]) * number(trade["price"]) for trade in trades), ZERO)
         base = self._base(order.symbol)
-        return _with_fees(state, *self._fees(trades, base), _average(quantity, quote))
+        return _with_fees(state, *self._fees(trades, base), average_of(quantity, quote))
 
     async def sync_clock(self) -> None:
         """Measure the venue's clock."""
@@ -154,9 +159,20 @@ class _Binance:
             min_quantity=number(lot["minQty"]),
             max_quantity=highest,
             min_notional=number(notional.get("minNotional", notional.get("notional"))),
-            max_leverage=Decimal(20 if self._market_type == "linear" else 1),
+            max_leverage=self._highest_leverage(market["symbol"]),
             active=bool(market["active"]),
         )
+
+    def _highest_leverage(self, symbol: str) -> Decimal:
+        del symbol
+        return Decimal(1)
+
+    async def load_signed_rules(self, keys: Credential) -> None:
+        """Everything of spot's rules is public."""
+
+    async def funding(self, keys: Credential, since_ms: int) -> list[Funding]:
+        """Spot pays none."""
+        return []
 
     async def marks(self) -> dict[str, Decimal]:
         """Last prices of the mapped symbols."""
@@ -188,7 +204,7 @@ def _with_fees(state: OrderState, fee_base: Decimal, fee_quote: Decimal, average
     return OrderState(state.exchange_order_id, state.final, state.filled, average, fee_base, fee_quote, state.status, state.refused)
 
 
-class BinanceSpot(_Binance):
+class BinanceSpot(Binance):
     """Binance spot: only long lots, exits are plain market sells, fees of a buy are taken in base."""
 
     venue: Venue = "binance"
@@ -209,9 +225,9 @@ class BinanceSpot(_Binance):
         fills = raw.get("fills")
         fees = self._fees(fills, base) if fills is not None else (ZERO, ZERO)
         complete = fills is not None or not filled
-        average = _average(filled, number(raw.get("cummulativeQuoteQty")))
+        average = average_of(filled, number(raw.get("cummulativeQuoteQty")))
         refused = status if status == "REJECTED" else ""
-        return OrderState(str(raw["orderId"]), status in _ENDED, filled, average, *fees, status, refused, complete)
+        return OrderState(str(raw["orderId"]), status in ENDED, filled, average, *fees, status, refused, complete)
 
     async def account(self, keys: Credential, marks: dict[str, Decimal]) -> AccountView:
         """Balances; equity counts every mapped coin at its mark."""
@@ -237,58 +253,3 @@ def spot_view(balances: dict[str, tuple[Decimal, Decimal]], symbols: frozenset[s
             held.append(VenuePosition(symbol, total))
             equity += total * marks.get(symbol, ZERO)
     return AccountView(equity, free, tuple(held))
-
-
-class BinanceUsdm(_Binance):
-    """Binance USD-M perpetuals, one-way mode."""
-
-    venue: Venue = "binanceusdm"
-    _class_name = "binanceusdm"
-    _market_type = "linear"
-    _suffix = ":USDT"
-    _calls: ClassVar[dict[str, str]] = {
-        "order": "fapiprivate_get_order",
-        "open": "fapiprivate_get_openorders",
-        "all": "fapiprivate_get_allorders",
-        "trades": "fapiprivate_get_usertrades",
-        "time": "fapipublic_get_time",
-        "prices": "fapipublic_get_ticker_price",
-    }
-
-    def _state(self, raw: dict[str, Any], base: str) -> OrderState:
-        filled, status = number(raw["executedQty"]), str(raw["status"])
-        average = number(raw.get("avgPrice")) or _average(filled, number(raw.get("cumQuote")))
-        refused = status if status == "REJECTED" else ""
-        return OrderState(str(raw["orderId"]), status in _ENDED, filled, average, ZERO, ZERO, status, refused, complete=not filled)
-
-    async def account(self, keys: Credential, marks: dict[str, Decimal]) -> AccountView:
-        """Margin balance and open positions."""
-        raw = await self.rack.read(keys, lambda ex: ex.fapiprivatev3_get_account())
-        rows = await self.rack.read(keys, lambda ex: ex.fapiprivatev3_get_positionrisk())
-        by_id = {self._id(symbol): symbol for symbol in self.rack.prototype.markets}
-        positions = tuple(
-            VenuePosition(by_id[row["symbol"]], number(row["positionAmt"]), number(row.get("entryPrice")) or None)
-            for row in rows
-            if number(row["positionAmt"]) and row["symbol"] in by_id
-        )
-        return AccountView(number(raw["totalMarginBalance"]), number(raw["availableBalance"]), positions)
-
-    async def set_leverage(self, keys: Credential, symbol: str, leverage: Decimal) -> Judgement:
-        """POST leverage; the reply repeats the new value."""
-        query = {"symbol": self._id(symbol), "leverage": int(leverage)}
-        with self.rack.take(keys) as wire:
-            reply = await wire.attempt(lambda ex: ex.fapiprivate_post_leverage(query))
-        return _leverage_verdict(reply)
-
-    async def check(self, keys: Credential) -> tuple[str, ...]:
-        """Rights of the key and the position mode."""
-        reasons = await self._key_reasons(keys, "enableFutures")
-        mode = await self.rack.read(keys, lambda ex: ex.fapiprivate_get_positionside_dual())
-        return tuple([*reasons, "hedge_mode"] if mode.get("dualSidePosition") else reasons)
-
-
-def _leverage_verdict(reply: Reply) -> Judgement:
-    body = reply.json()
-    if reply.status == 200 and isinstance(body, dict) and body.get("leverage"):
-        return Judgement(Verdict.ACCEPTED)
-    return judge_binance(reply, "")

@@ -15,14 +15,16 @@ from engine.domain.symbols import mapped
 from engine.domain.values import MarketRules, Venue, VenuePosition
 from engine.exchanges.binance import ZERO, number, spot_view
 from engine.exchanges.judge import Reply, judge_bybit
-from engine.exchanges.port import AccountView, Answer, CallFailed, Credential, Hint, Judgement, OrderRequest, OrderState, Verdict
+from engine.exchanges.port import AccountView, Answer, CallFailed, Credential, Funding, Hint, Judgement, OrderRequest, OrderState, Verdict
 from engine.exchanges.session import VenueNet
-from engine.exchanges.wire import WireRack
+from engine.exchanges.wire import WireRack, now_ms
 
 _ENDED: Final = frozenset({"Filled", "Cancelled", "PartiallyFilledCanceled", "Rejected", "Deactivated"})
 _UNIFIED: Final = {"enableUnifiedMargin": False, "enableUnifiedAccount": True, "unifiedMarginStatus": 6}
 _QUOTE: Final = "USDT"
 _UNCHANGED: Final = frozenset({110043})
+LOG_WINDOW_MS: Final = 7 * 86_400_000
+"""Longest span between startTime and endTime of the transaction log."""
 
 
 class _Bybit:
@@ -30,6 +32,7 @@ class _Bybit:
 
     venue: Venue
     resend_safe = True
+    signed_rules = False
     category: str
 
     def __init__(self, net: VenueNet) -> None:
@@ -62,9 +65,13 @@ class _Bybit:
         market: str = self.rack.prototype.markets[symbol]["id"]
         return market
 
-    async def _list(self, keys: Credential, method: str, query: dict[str, Any]) -> list[dict[str, Any]]:
+    async def _ask(self, keys: Credential, method: str, query: dict[str, Any]) -> dict[str, Any]:
         raw = await self.rack.read(keys, lambda ex: getattr(ex, method)({"category": self.category} | query))
-        rows: list[dict[str, Any]] = raw["result"]["list"]
+        result: dict[str, Any] = raw["result"]
+        return result
+
+    async def _list(self, keys: Credential, method: str, query: dict[str, Any]) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = (await self._ask(keys, method, query))["list"]
         return rows
 
     async def find(self, keys: Credential, order: PlaceOrder) -> OrderState | None:
@@ -146,6 +153,13 @@ class _Bybit:
             active=bool(market["active"]),
         )
 
+    async def load_signed_rules(self, keys: Credential) -> None:
+        """Everything of the rules is public."""
+
+    async def funding(self, keys: Credential, since_ms: int) -> list[Funding]:
+        """Spot pays none."""
+        return []
+
     async def marks(self) -> dict[str, Decimal]:
         """Last prices of the mapped symbols."""
         raw = await self.rack.read(None, lambda ex: ex.public_get_v5_market_tickers({"category": self.category}))
@@ -212,6 +226,27 @@ class BybitLinear(_Bybit):
         )
         return AccountView(number(quote.get("equity")), number(wallet.get("totalAvailableBalance")), positions)
 
+    async def funding(self, keys: Credential, since_ms: int) -> list[Funding]:
+        """Settlements in the transaction log, in windows of at most seven days, page after page (newest first within a window)."""
+        paid: list[Funding] = []
+        by_id = {self._id(symbol): symbol for symbol in self.rack.prototype.markets}
+        until = now_ms() - self.rack.offset_ms + 1000
+        for start in range(since_ms, until, LOG_WINDOW_MS):
+            query = {"accountType": "UNIFIED", "type": "SETTLEMENT", "currency": _QUOTE, "limit": 50}
+            query |= {"startTime": start, "endTime": min(start + LOG_WINDOW_MS, until)}
+            rows = await self._pages(keys, "private_get_v5_account_transaction_log", query)
+            paid += [_funding(row, by_id[row["symbol"]]) for row in rows if row["symbol"] in by_id]
+        return sorted({payment.funding_id: payment for payment in paid}.values(), key=lambda payment: payment.at)
+
+    async def _pages(self, keys: Credential, method: str, query: dict[str, Any]) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        result: dict[str, Any] = {}
+        while not result or (result["list"] and result.get("nextPageCursor")):
+            more = {"cursor": result["nextPageCursor"]} if result else {}
+            result = await self._ask(keys, method, query | more)
+            rows += result["list"]
+        return rows
+
     async def set_leverage(self, keys: Credential, symbol: str, leverage: Decimal) -> Judgement:
         """POST set-leverage; "not modified" is success."""
         text = str(leverage.normalize()) if leverage % 1 else str(int(leverage))
@@ -227,6 +262,11 @@ class BybitLinear(_Bybit):
             reasons.append("key_cannot_trade")
         rows = await self._list(keys, "private_get_v5_position_list", {"symbol": "BTCUSDT"})
         return tuple([*reasons, "hedge_mode"] if any(int(row.get("positionIdx") or 0) for row in rows) else reasons)
+
+
+def _funding(row: dict[str, Any], symbol: str) -> Funding:
+    """`funding` is positive when it was received."""
+    return Funding(symbol, str(row["id"]), number(row["funding"]), int(row["transactionTime"]))
 
 
 def _signed(row: dict[str, Any]) -> Decimal:

@@ -124,6 +124,16 @@ class AccountView:
         return next((held.quantity for held in self.positions if held.symbol == symbol), Decimal(0))
 
 
+@dataclass(frozen=True, slots=True)
+class Funding:
+    """One funding payment: `amount` is added to the account (negative: paid), `at` is the venue's time in ms."""
+
+    symbol: str
+    funding_id: str
+    amount: Decimal
+    at: int
+
+
 class CallFailed(Exception):
     """A read failed or proved nothing. Carries the judgement, for limits and the breaker."""
 
@@ -139,11 +149,17 @@ class Exchange(Protocol):
     resend_safe: bool
     """The venue remembers a client id for ever, so that even a wrong ABSENT cannot place twice."""
 
+    signed_rules: bool
+    """A part of the rules is told to accounts only, see `load_signed_rules`."""
+
     async def start(self) -> None:
         """Load markets and measure the clock; raises `CallFailed`."""
 
     def rules(self) -> tuple[MarketRules, ...]:
         """Market rules of every mapped symbol, from the loaded markets."""
+
+    async def load_signed_rules(self, keys: Credential) -> None:
+        """Read, with any account's keys, what `rules` shows from then on: the highest leverage of each symbol."""
 
     async def marks(self) -> dict[str, Decimal]:
         """Newest price of every mapped symbol."""
@@ -165,6 +181,9 @@ class Exchange(Protocol):
 
     async def account(self, keys: Credential, marks: dict[str, Decimal]) -> AccountView:
         """Equity and positions."""
+
+    async def funding(self, keys: Credential, since_ms: int) -> list[Funding]:
+        """The account's funding payments from `since_ms` (the venue's clock) on, oldest first."""
 
     async def set_leverage(self, keys: Credential, symbol: str, leverage: Decimal) -> Judgement:
         """Idempotent; "not modified" is ACCEPTED. Spot: ACCEPTED without a call."""

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Final
 
 from engine.domain.values import Venue
-from engine.exchanges.binance import BinanceSpot, BinanceUsdm
+from engine.exchanges.binance import BinanceSpot
+from engine.exchanges.binance_usdm import BinanceUsdm
 from engine.exchanges.bybit import BybitLinear, BybitSpot
 from engine.exchanges.port import Exchange
 from engine.exchanges.session import VenueNet

@@ -18,7 +18,6 @@ from aiokafka.errors import KafkaError
 
 from engine.config import Settings
 from engine.domain.values import VENUES
-from engine.errors import DependencyUnreachable
 from engine.exchanges.session import open_net
 from engine.exchanges.venues import open_venues
 from engine.exchanges.wire import now_ms
@@ -37,6 +36,7 @@ from engine.executor.scheduler import Scheduler
 from engine.executor.switches import Switches, watch_control
 from engine.fate import die
 from engine.lifecycle import announce_ready
+from engine.log import reach
 from engine.log.writer import build_producer
 from engine.topology import MARKET_REPORTS, shard_of
 
@@ -50,7 +50,7 @@ class Executor:
     """All parts of the process, wired together; call inside a running loop."""
 
     def __init__(self, settings: Settings, die: Callable[[BaseException], NoReturn] = die) -> None:
-        self.settings = settings
+        self.settings, self._end = settings, die
         self.net = open_net(settings)
         self.exchanges = open_venues(self.net)
         self.producer = build_producer(settings, "remora-executor")
@@ -65,8 +65,11 @@ class Executor:
         self.reports = self._build_reports()
         self.desk = self._build_desk()
         attempt, resolve = Placement(self.desk).attempt, Recovery(self.desk).resolve
-        self.scheduler = Scheduler(attempt, resolve, self._limits, self._breakers, self._running, settings.orders_in_flight, die)
-        self.shards = Shards(settings, self.producer, self.scheduler, self.reports.touched, self._taken, die)
+        self.scheduler = Scheduler(attempt, resolve, self._limits, self._breakers, self._running, settings.orders_in_flight, self._die)
+        self.shards = Shards(settings, self.producer, self.scheduler, self.reports.touched, self._taken, self._die)
+
+    def _die(self, error: BaseException) -> NoReturn:
+        self._end(reach.clearly(self.settings, error))
 
     def _build_reports(self) -> AccountReports:
         return AccountReports(
@@ -115,11 +118,8 @@ class Executor:
 
     async def start(self) -> None:
         """Connect to everything; raises `DependencyUnreachable`."""
-        try:
-            await self.producer.start()  # type: ignore[no-untyped-call]
-            await self.directory.open()
-        except KafkaError as error:
-            raise DependencyUnreachable(f"Kafka at {self.settings.kafka}: {error!r}") from error
+        await reach.start(self.settings, self.producer)
+        await self.directory.open()
         await self.market.start()
 
     async def sweep(self) -> None:
@@ -158,7 +158,7 @@ class Executor:
         ]
 
     async def run(self) -> None:
-        """Serve until cancelled; any task that ends ends the process."""
+        """Serve until cancelled; any task that ends ends the process. Raises `DependencyUnreachable`."""
         await self.start()
         watch = asyncio.create_task(watch_control(self.settings, self.switches, self.switches_known, self._sweep_now.set))
         tasks = [watch]
@@ -170,6 +170,8 @@ class Executor:
             announce_ready(self.settings, "executor")
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await next(iter(ended))
+        except KafkaError as error:
+            raise reach.clearly(self.settings, error) from error
         finally:
             # A second cancellation must not leave half of it open.
             self.stopping = asyncio.create_task(self._stop(tasks))

@@ -1,0 +1,54 @@
+"""Kafka or Postgres away: every role that talks to it says so in one sentence and ends with exit code 4."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka.errors import IllegalStateError, KafkaTimeoutError
+
+from engine.config import Settings
+from engine.errors import DependencyUnreachable
+from engine.executor.service import Executor
+from engine.log.reach import clearly, start_producer
+from engine.topology import MARKET_REPORTS
+from tests.integration.executor.rig import MASTER_KEY, Rig
+
+NOBODY = "127.0.0.1:1"
+
+
+@pytest.mark.parametrize("role", ["executor", "engine", "sequencer"])
+async def test_a_role_without_kafka(role: str, tmp_path: Path) -> None:
+    environment = os.environ | {"KAFKA_BOOTSTRAP_SERVERS": NOBODY, "REMORA_MASTER_KEY": MASTER_KEY, "REMORA_DATA_DIR": str(tmp_path)}
+    command = (sys.executable, "-m", "ops.cli", role)
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.PIPE)
+    _, said = await process.communicate()
+    assert process.returncode == DependencyUnreachable.exit_code, said.decode()
+    assert f"Kafka at {NOBODY} did not answer" in said.decode()
+    assert b"Traceback" not in said
+
+
+async def test_a_market_report_that_is_not_written_ends_the_executor_clearly(rig: Rig) -> None:
+    executor = Executor(rig.settings)
+    send = executor.producer.send_and_wait
+
+    async def sent(topic: str, **record: Any) -> Any:
+        if topic == rig.settings.topic(MARKET_REPORTS):
+            raise KafkaTimeoutError
+        return await send(topic, **record)
+
+    executor.producer.send_and_wait = sent  # type: ignore[method-assign]
+    with pytest.raises(DependencyUnreachable, match="did not answer: KafkaTimeoutError"):
+        await asyncio.wait_for(executor.run(), 30.0)
+
+
+async def test_only_kafkas_own_errors_are_its_absence() -> None:
+    settings = Settings(kafka=NOBODY)
+    with pytest.raises(DependencyUnreachable):
+        await start_producer(settings, "test")
+    for error in (IllegalStateError(), ValueError("bug")):
+        assert clearly(settings, error) is error
