@@ -14,12 +14,14 @@ from fastapi import FastAPI
 
 from api import decisions, errors, health, positions, queue, signals, trades
 from api.reading import Reads
+from api.security import Guard, login
 from engine.config import Settings
 from engine.errors import ConfigInvalid
 from engine.lifecycle import announce_ready
+from projections.access import AccessStore
 from projections.reads import ReadModels
 
-ROUTERS = (signals.router, decisions.router, trades.router, positions.router, queue.router, health.router)
+ROUTERS = (signals.router, decisions.router, trades.router, positions.router, queue.router, health.router, login.router)
 
 
 def build(settings: Settings, models: ReadModels | None = None) -> FastAPI:
@@ -33,6 +35,7 @@ def build(settings: Settings, models: ReadModels | None = None) -> FastAPI:
 
     app = FastAPI(title="Remora", version="1", lifespan=lifespan, redirect_slashes=False)
     app.state.reads = Reads(settings, models)
+    app.state.guard = Guard(settings, AccessStore(models))
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)

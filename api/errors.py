@@ -59,6 +59,33 @@ class Unavailable(StatusProblem):
     status = 503
 
 
+class Unauthorised(StatusProblem):
+    """No key, or one that does not work."""
+
+    type_ = "unauthorised"
+    title = "An API key is needed."
+    status = 401
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": 'Bearer realm="remora"'})
+
+
+class Forbidden(StatusProblem):
+    """The key works, but not for this."""
+
+    type_ = "forbidden"
+    title = "The key does not allow this."
+    status = 403
+
+
+class TooManyRequests(StatusProblem):
+    """More than the key or the address may send: wait as long as `Retry-After` says."""
+
+    type_ = "too-many-requests"
+    title = "Too many requests."
+    status = 429
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of the app as a problem; what is unexpected says nothing about our inside."""
     handlers: Any = {DependencyUnreachable: _unavailable, ValueRefused: _bad_value}

@@ -63,6 +63,9 @@ class Settings(BaseSettings):
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(8080, ge=0, le=65535)
+    api_rate: float = Field(500.0, gt=0)
+    """Requests a second of one API key in one API process, a write counting as five; more are answered 429."""
+    api_burst: float = Field(1000.0, ge=5)
     simulator_host: str = "127.0.0.1"
     simulator_port: int = Field(8090, ge=0, le=65535)
     simulator_tls_port: int = Field(0, ge=0, le=65535)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, LiteralString, Self
 
 import psycopg
 from psycopg import AsyncConnection
@@ -52,7 +52,7 @@ class ReadModels:
 
     async def rows(self, name: str, **parameters: Any) -> list[Row]:
         """All rows of a named statement."""
-        return await self._fetch(query(name), parameters)
+        return await self.fetch(query(name), parameters)
 
     async def row(self, name: str, **parameters: Any) -> Row | None:
         """The first row of a named statement, if there is one."""
@@ -61,9 +61,10 @@ class ReadModels:
 
     async def listed(self, name: str, filters: Mapping[str, Any], before: tuple[Any, ...] | None, limit: int) -> list[Row]:
         """The rows of a list that pass its filters, behind the sort values `before`."""
-        return await self._fetch(*listing(name, filters, before, limit))
+        return await self.fetch(*listing(name, filters, before, limit))
 
-    async def _fetch(self, statement: Any, parameters: Mapping[str, Any]) -> list[Row]:
+    async def fetch(self, statement: LiteralString, parameters: Mapping[str, Any]) -> list[Row]:
+        """All rows of a statement of ours."""
         try:
             async with self._pool.connection() as connection:
                 return await (await connection.execute(statement, parameters)).fetchall()
