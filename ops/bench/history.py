@@ -1,5 +1,6 @@
 """A log with a long history, for benches of replay and recovery: real decisions of real followers, each order filled, each lot closed.
 
+The whale trades once a minute; each account's equity is reported after each of its orders and every 20 s, as the executor does it.
 Run as a program: JSON with the broker, the topic prefix, partitions, followers and events a shard, and where to put a snapshot. The events
 are decided in memory and written as rounds, as the engine would have; the inbox gets as many ticks as the rounds have consumed.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -19,7 +21,7 @@ from engine.config import Settings
 from engine.domain.events import RoundCommitted
 from engine.domain.messages import InboxRecord, OrderSettled, PlaceOrder, SignalReceived, Tick
 from engine.domain.shard import commands_of, decide, dump_state, fold_marker, new_state
-from engine.domain.state import ShardState
+from engine.domain.state import DAY_MS, ShardState
 from engine.log.codec import encode, encode_event
 from engine.log.reader import Position, chain
 from engine.log.snapshots import write_snapshot
@@ -30,6 +32,11 @@ from ops.bench.population import COINS, EPOCH, PRICES, WHALE, Inbox, equity
 
 OPENS = 16
 """Signals before the whale closes everything."""
+REPORTS = 3
+REPORT_MS = 20_000
+"""Between two signals each account's equity is reported this often, this far apart."""
+AGO_MS = 30 * DAY_MS
+"""How long ago the history begins: it must end before now, or whatever follows is too late for it."""
 
 
 class History:
@@ -41,8 +48,10 @@ class History:
         self.state: ShardState = new_state(shard, settings.partitions)
         self.position = Position()
         self.inbox = Inbox(settings.partitions)
-        self.now = int(time.time() * 1000)
+        self.now = int(time.time() * 1000) - AGO_MS
         self._consumed = 0
+        self.kinds: Counter[str] = Counter()
+        """Events by type."""
 
     async def write(self, followers: int, events: int, snapshot_at: int) -> None:
         """Write at least `events` events; a snapshot goes behind the first round that reaches `snapshot_at`."""
@@ -55,6 +64,7 @@ class History:
                 left = 0
             if self.position.next_id > events:
                 break
+        assert self.now < time.time() * 1000, "the history ends in the past"
         await self._fill_inbox()
 
     def _story(self, followers: int) -> Iterator[list[Keyed]]:
@@ -63,11 +73,21 @@ class History:
         yield [keyed for record in mine for keyed in self._decide(record)]
         number = 0
         while True:
-            for record in list(self.inbox.signals(OPENS, self.now, number, flat_at=number)):
+            for turn in range(OPENS):
+                [record] = self.inbox.signals(1, self.now, number + turn, flat_at=number)
                 yield self._with_fills(record)
+                yield from self._reports()
             number += OPENS
             for coin in COINS:
                 yield self._with_fills(self._close(coin, number))
+                yield from self._reports()
+
+    def _reports(self) -> Iterator[list[Keyed]]:
+        """What the executor tells of every account until the next signal."""
+        for _ in range(REPORTS):
+            self.now += REPORT_MS
+            told = [self.inbox.record(equity(name, self.now), "x", self.shard) for name in self.state.followers]
+            yield [keyed for record in told for keyed in self._decide(record)]
 
     def _close(self, coin: str, number: int) -> InboxRecord:
         [template] = list(Inbox(1).signals(1, self.now, number))
@@ -82,11 +102,11 @@ class History:
     def _decide(self, record: InboxRecord) -> list[Keyed]:
         self._consumed += 1
         self._newest = decide(self.state, record, self.now)
+        self.kinds.update(type(event).__name__ for event in self._newest)
         return [encode_event(event) for event in self._newest]
 
     def _with_fills(self, record: InboxRecord) -> list[Keyed]:
         """A signal's decisions, then the fills of their orders and of what follows from those."""
-        self.now += 1000
         keyed = self._decide(record)
         waiting = [command for event in self._newest for command in commands_of(event)]
         while waiting:
@@ -152,13 +172,14 @@ async def main(task: dict[str, Any]) -> dict[str, Any]:
     await ensure_topics(settings)
     producer: Any = build_producer(settings, "history")
     await producer.start()
-    written = 0
+    written, kinds = 0, Counter[str]()
     for shard in range(settings.partitions):
         history = History(settings, shard, producer, task.get("shadow", False))
         await history.write(task["followers"], task["events"], task["snapshot_at"])
         written += history.position.next_id - 1
+        kinds += history.kinds
     await producer.stop()
-    return {"events": written}
+    return {"events": written, "kinds": dict(kinds.most_common())}
 
 
 if __name__ == "__main__":

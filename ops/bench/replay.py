@@ -24,7 +24,7 @@ def bench_replay(events: int = 1_000_000, shards: int = 2) -> dict[str, Any]:
         settings = Settings(kafka=broker.bootstrap, topic_prefix=PREFIX, partitions=shards)
         task = {"kafka": broker.bootstrap, "prefix": PREFIX, "partitions": shards}
         wanted = {"followers": FOLLOWERS, "events": events, "snapshot_at": max(1, events - settings.snapshot_events)}
-        child("-m", "ops.bench.history", json.dumps(task | wanted))
+        written = json.loads(child("-m", "ops.bench.history", json.dumps(task | wanted)))
         raw_script = str(Path(__file__).with_name("raw_read.py"))
         records, raw_s = child(raw_script, broker.bootstrap, settings.topic(EVENTS), str(shards)).split()
         ours = json.loads(child("-m", "ops.bench.fold_run", json.dumps(task)))
@@ -36,6 +36,7 @@ def bench_replay(events: int = 1_000_000, shards: int = 2) -> dict[str, Any]:
         "raw": round(raw),
         "ratio": round(value / raw, 3),
         "events": ours["events"],
+        "kinds": written["kinds"],
         "shards": shards,
         "followers": FOLLOWERS * shards,
         "cpu_s": round(ours["cpu_s"], 3),
