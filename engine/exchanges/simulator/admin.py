@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from engine.exchanges.simulator import accounts, faults
+from engine.exchanges.simulator import accounts, faults, funding
 from engine.exchanges.simulator.dispatch import Dispatcher
 from engine.exchanges.simulator.faults import FaultPlan
 from engine.exchanges.simulator.listings import market_from
@@ -39,6 +39,7 @@ class Admin:
             ("GET", "/_faults"): self._faults,
             ("POST", "/_clock"): self._clock,
             ("POST", "/_markets"): self._markets,
+            ("POST", "/_funding"): self._funding,
         }.get((method, path))
         if act is None:
             return Reply({"error": f"no such endpoint: {method} {path}"}, 404)
@@ -131,6 +132,14 @@ class Admin:
         world.markets[venue].clear()
         world.markets[venue].update(listed)
         return {"venue": venue, "markets": len(listed)}
+
+    def _funding(self, query: dict[str, str], document: Any) -> Any:
+        """`{"venue", "symbol", "rate"}`: settle funding of one perpetual market now; longs pay a positive rate."""
+        listed = self._world.markets[str(document["venue"])].values()
+        market = next((m for m in listed if str(document["symbol"]) in (m.symbol, m.id) and not m.is_spot), None)
+        if market is None:
+            raise ValueError(f"symbol: got {document['symbol']!r}, expected a perpetual market of the venue")
+        return {"settled": funding.pay(self._world, market, Decimal(str(document["rate"])))}
 
     def _clock(self, query: dict[str, str], document: Any) -> Any:
         """`{"offset_ms": n}`: shift the exchange's clock."""

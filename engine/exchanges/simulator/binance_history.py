@@ -1,4 +1,4 @@
-"""Binance history that ccxt can ask for beside orders: public trades, funding, open interest, income and liquidations of USD-M."""
+"""Binance history that ccxt can ask for beside orders: public trades, funding rates, open interest and liquidations of USD-M."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from engine.exchanges.simulator.binance_common import market_of, optional_market
-from engine.exchanges.simulator.model import Fill, Market, fixed8, plain
+from engine.exchanges.simulator.model import Market, fixed8, plain
 from engine.exchanges.simulator.wire import Call
 from engine.exchanges.simulator.world import Route, World
 
@@ -35,7 +35,7 @@ def average_price(world: World, call: Call) -> dict[str, Any]:
 
 
 def funding_rates(world: World, call: Call) -> list[dict[str, Any]]:
-    """GET fundingRate: the last settlement of one market or of all (nothing is charged here)."""
+    """GET fundingRate: the last settlement of one market or of all (positions are charged when an administrator says so)."""
     market = optional_market(world, call)
     chosen: list[Market] = [market] if market else list(world.markets["binanceusdm"].values())
     last = world.clock.now_ms() // _EIGHT_HOURS_MS * _EIGHT_HOURS_MS
@@ -48,25 +48,6 @@ def open_interest(world: World, call: Call) -> dict[str, Any]:
     positions = (p for account in world.registry.by_key.values() for p in account.positions.values())
     held = sum((p.quantity for p in positions if p.market is market and p.quantity > 0), Decimal(0))
     return {"symbol": market.id, "openInterest": plain(held), "time": world.clock.now_ms()}
-
-
-def income(world: World, call: Call) -> list[dict[str, Any]]:
-    """GET income: realised profit and commission of each fill, oldest first."""
-    market, kind, limit = optional_market(world, call), call.params.get("incomeType", ""), call.integer("limit", 100)
-    start, end = call.integer("startTime", 0), call.integer("endTime", 1 << 62)
-    fills = [f for f in call.owner.fills if (market is None or f.order.market is market) and start <= f.at_ms <= end]
-    rows = [
-        _income(fill, name, amount)
-        for fill in fills
-        for name, amount in (("REALIZED_PNL", fill.realized), ("COMMISSION", -fill.fee))
-        if amount
-    ]
-    return [row for row in rows if kind in ("", row["incomeType"])][:limit]
-
-
-def _income(fill: Fill, kind: str, amount: Decimal) -> dict[str, Any]:
-    ids = {"tranId": fill.id, "tradeId": str(fill.id), "info": str(fill.id) if kind == "COMMISSION" else ""}
-    return {"symbol": fill.order.market.id, "incomeType": kind, "income": plain(amount), "asset": "USDT", "time": fill.at_ms} | ids
 
 
 def liquidations(world: World, call: Call) -> list[Any]:
@@ -84,6 +65,5 @@ USDM: Final = {
     ("GET", "/fapi/v1/historicalTrades"): Route(trades, weight=20),
     ("GET", "/fapi/v1/fundingRate"): Route(funding_rates),
     ("GET", "/fapi/v1/openInterest"): Route(open_interest),
-    ("GET", "/fapi/v1/income"): Route(income, "signed", 30),
     ("GET", "/fapi/v1/forceOrders"): Route(liquidations, "signed", 20),
 }

@@ -85,9 +85,12 @@ def optional_market(world: World, call: Call, category: str) -> Market | None:
 
 def order_id(order: Order) -> str:
     """Spot orders have long numbers, linear ones UUIDs."""
-    if order.market.is_spot:
-        return str(order.id)
-    digits = f"{order.id:032x}"
+    return str(order.id) if order.market.is_spot else uuid_text(order.id)
+
+
+def uuid_text(number: int) -> str:
+    """A number in the form of a UUID."""
+    digits = f"{number:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 

@@ -26,7 +26,7 @@ def candles(world: World, call: Call) -> dict[str, Any]:
 
 
 def funding(world: World, call: Call) -> dict[str, Any]:
-    """GET market/funding/history: the last settlement (nothing is charged here)."""
+    """GET market/funding/history: the last settlement (positions are charged when an administrator says so)."""
     category = category_of(call)
     market = market_of(world, category, call.params.get("symbol", ""))
     last = world.clock.now_ms() // _EIGHT_HOURS_MS * _EIGHT_HOURS_MS

@@ -15,9 +15,10 @@ from engine.exchanges.simulator.bybit_common import (
     refuse,
     status_of,
     text,
+    uuid_text,
 )
 from engine.exchanges.simulator.margin import MAKER_FEE, TAKER_FEE
-from engine.exchanges.simulator.model import BOTH, ZERO, Fill, Order, plain
+from engine.exchanges.simulator.model import BOTH, ZERO, Fill, Market, Order, Payment, plain
 from engine.exchanges.simulator.wire import Call
 from engine.exchanges.simulator.world import DAY_MS, Route, World
 
@@ -173,27 +174,37 @@ def _kept(world: World, order: Order) -> bool:
 
 
 def executions(world: World, call: Call) -> dict[str, Any]:
-    """GET execution/list: fills, newest first, also by orderId or orderLinkId."""
-    category = category_of(call)
-    market, params = optional_market(world, call, category), call.params
-    fills = call.owner.fills
+    """GET execution/list: fills (and funding, unless an order is asked for), newest first, also by orderId or orderLinkId."""
+    category, params, now = category_of(call), call.params, world.clock.now_ms()
+    market, kind = optional_market(world, call, category), params.get("execType", "")
+    start, end = call.integer("startTime", now - 7 * DAY_MS), call.integer("endTime", now)
+    fills: list[Fill] = call.owner.fills if kind in ("", "Trade") else []
+    payments = call.owner.payments if kind in ("", "Funding") else []
     if params.get("orderId") or params.get("orderLinkId"):
         order = find_order(call.owner, category, params)
-        fills = order.fills if order is not None else []
-    now = world.clock.now_ms()
-    start, end = call.integer("startTime", now - 7 * DAY_MS), call.integer("endTime", now)
-    rows = [
-        fill
-        for fill in reversed(fills)
-        if fill.order.market.venue == VENUE_OF[category]
-        and (market is None or fill.order.market is market)
-        and start <= fill.at_ms <= end
-        and world.visible(fill.order)
-    ]
-    if params.get("execType", "Trade") != "Trade":
-        rows = []
-    chosen, cursor = page(call, rows, 50, 100)
-    return {"nextPageCursor": cursor, "category": category, "list": [_execution(world, fill) for fill in chosen]}
+        fills, payments = (order.fills if order is not None else []), []
+    rows: list[Fill | Payment] = [fill for fill in fills if fill.order.market.venue == VENUE_OF[category] and world.visible(fill.order)]
+    rows += [payment for payment in payments if payment.market.venue == VENUE_OF[category]]
+    rows = [row for row in rows if start <= row.at_ms <= end and market in (None, _market(row))]
+    chosen, cursor = page(call, sorted(rows, key=lambda row: row.at_ms)[::-1], 50, 100)
+    listed = [_funding(row) if isinstance(row, Payment) else _execution(world, row) for row in chosen]
+    return {"nextPageCursor": cursor, "category": category, "list": listed}
+
+
+def _market(row: Fill | Payment) -> Market:
+    return row.market if isinstance(row, Payment) else row.order.market
+
+
+def _funding(payment: Payment) -> dict[str, Any]:
+    """A funding settlement as an execution: the fee is positive when it was paid."""
+    words = ("underlyingPrice", "tradeIv", "blockTradeId", "markIv", "indexPrice", "extraFees", "feeCurrency", "createType", "marketUnit")
+    value = (abs(payment.size) * payment.mark).quantize(Decimal("1e-8"))
+    sizes = {"orderQty": "0", "leavesQty": "0", "closedSize": "0", "orderPrice": "0", "execQty": plain(abs(payment.size))}
+    prices = {"execPrice": plain(payment.mark), "markPrice": plain(payment.mark), "execValue": plain(value)}
+    fees = {"feeRate": plain(payment.rate), "execFee": plain(-payment.amount), "isMaker": False}
+    ids = {"orderId": uuid_text(payment.id), "execId": uuid_text(payment.id), "orderLinkId": "", "seq": payment.id * 10}
+    kinds = {"orderType": "UNKNOWN", "stopOrderType": "UNKNOWN", "execType": "Funding", "side": "Buy" if payment.size > 0 else "Sell"}
+    return dict.fromkeys(words, "") | {"symbol": payment.market.id, "execTime": str(payment.at_ms)} | sizes | prices | fees | ids | kinds
 
 
 def _execution(world: World, fill: Fill) -> dict[str, Any]:

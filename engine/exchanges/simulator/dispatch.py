@@ -14,6 +14,7 @@ from engine.exchanges.simulator import (
     binance_usdm_account,
     bybit_account,
     bybit_history,
+    funding,
 )
 from engine.exchanges.simulator.bybit_common import refuse
 from engine.exchanges.simulator.limits import LimitReached, Limits
@@ -25,8 +26,8 @@ from engine.exchanges.simulator.world import Route, World
 Key = tuple[str, str]
 ROUTES: Final[dict[str, dict[Key, Route]]] = {
     "binance": binance_spot_account.ROUTES | binance_sapi.ROUTES | binance_history.SPOT,
-    "binanceusdm": binance_usdm_account.ROUTES | binance_algo.ROUTES | binance_history.USDM,
-    "bybit": bybit_account.ROUTES | bybit_history.ROUTES,
+    "binanceusdm": binance_usdm_account.ROUTES | binance_algo.ROUTES | binance_history.USDM | funding.USDM,
+    "bybit": bybit_account.ROUTES | bybit_history.ROUTES | funding.BYBIT,
 }
 _PREFIXES: Final = (("/fapi/", "binanceusdm"), ("/api/", "binance"), ("/sapi/", "binance"), ("/dapi/", "binance"), ("/v5/", "bybit"))
 _HOSTS: Final = {

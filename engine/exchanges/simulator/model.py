@@ -63,6 +63,19 @@ class Fill:
     realized: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """One funding payment of a position: `amount` was added to the wallet."""
+
+    id: int
+    market: Market
+    at_ms: int
+    amount: Decimal
+    rate: Decimal
+    size: Decimal
+    mark: Decimal
+
+
 @dataclass(slots=True, eq=False)
 class NewOrder:
     """An order as a client asked for it, in the engine's words; `echo` holds what a venue only repeats."""
@@ -187,6 +200,7 @@ class Account:
     by_client: dict[str, Order] = field(default_factory=dict)
     open_orders: dict[int, Order] = field(default_factory=dict)
     fills: list[Fill] = field(default_factory=list)
+    payments: list[Payment] = field(default_factory=list)
     realtime_from_ms: int = 0
     forgotten: set[int] = field(default_factory=set)
 
