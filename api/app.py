@@ -13,6 +13,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from api import decisions, errors, health, positions, queue, signals, trades
+from api.live import route as live
+from api.live.hub import Live
 from api.reading import Reads
 from api.security import Guard, login
 from engine.config import Settings
@@ -21,7 +23,7 @@ from engine.lifecycle import announce_ready
 from projections.access import AccessStore
 from projections.reads import ReadModels
 
-ROUTERS = (signals.router, decisions.router, trades.router, positions.router, queue.router, health.router, login.router)
+ROUTERS = (signals.router, decisions.router, trades.router, positions.router, queue.router, health.router, login.router, live.router)
 
 
 def build(settings: Settings, models: ReadModels | None = None) -> FastAPI:
@@ -31,10 +33,15 @@ def build(settings: Settings, models: ReadModels | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with models:
-            yield
+            app.state.live.start()
+            try:
+                yield
+            finally:
+                await app.state.live.stop()
 
     app = FastAPI(title="Remora", version="1", lifespan=lifespan, redirect_slashes=False)
     app.state.reads = Reads(settings, models)
+    app.state.live = Live(settings, models)
     app.state.guard = Guard(settings, AccessStore(models))
     errors.install(app)
     for router in ROUTERS:
@@ -53,6 +60,12 @@ class Server(uvicorn.Server):
         """Open the app, then announce the port."""
         await super().startup(sockets)
         announce_ready(self._settings, "api", port=self._listening.getsockname()[1])
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams first: connections that are never idle would hold up the stop."""
+        live: Live = self.config.app.state.live  # type: ignore[union-attr]
+        live.close()
+        await super().shutdown(sockets)
 
 
 async def run(settings: Settings) -> None:

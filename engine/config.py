@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     exchange_ca_file: Path | None = None
     recv_window_ms: int = Field(5000, ge=1000, le=60000)
     equity_interval_s: float = 20.0
+    funding_interval_s: float = Field(3600.0, gt=0)
+    """Venues settle funding on full hours; payments are read a little after each interval of the clock."""
     marks_interval_s: float = Field(60.0, gt=0)
     orders_in_flight: int = Field(64, ge=1)
     venue_limits: bool = True
@@ -63,6 +65,8 @@ class Settings(BaseSettings):
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(8080, ge=0, le=65535)
+    live_clients: int = Field(800, ge=1)
+    """Streams of the live feed that one API process gives at once; each takes a file descriptor."""
     api_rate: float = Field(500.0, gt=0)
     """Requests a second of one API key in one API process, a write counting as five; more are answered 429."""
     api_burst: float = Field(1000.0, ge=5)
