@@ -187,7 +187,7 @@ class Shard:
             sources=dict(state.sources),
             events=len(events),
             first_id=self.position.next_id,
-            digest=chain(self.position.digest, (value for _, value in events)),
+            digest=chain(self.position.digest, [value for _, value in events]),
             logic_version=state.logic_version,
             commands_through=self._sent_through,
             commands_total=state.command_seq,

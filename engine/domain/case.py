@@ -12,7 +12,7 @@ import msgspec
 
 from engine.domain.events import CopyDecided, Sizing
 from engine.domain.ids import command_id
-from engine.domain.limits import MARK_FRESH_MS
+from engine.domain.limits import MARK_FRESH_MS, View
 from engine.domain.messages import PlaceOrder
 from engine.domain.signal_queue import closing_fraction, expires_at
 from engine.domain.sizing import (
@@ -24,7 +24,7 @@ from engine.domain.sizing import (
     smallest_open,
     wanted_quote,
 )
-from engine.domain.state import ONE, ZERO, HeldSignal, Mark, ShardState, WhalePair, market_key, pair_key
+from engine.domain.state import ONE, ZERO, HeldSignal, Mark, ShardState, WhalePair, market_key, pair_key, part_of
 from engine.domain.symbols import Listing, lookup
 from engine.domain.values import (
     SIDE_OF_OPEN,
@@ -89,6 +89,7 @@ class CopyPlan(msgspec.Struct, kw_only=True, gc=False):
     settings: FollowerSettings
     terms: FollowTerms
     market: Market
+    view: View
     wanted: Decimal | None = None
     """The size where it is the same for everybody."""
     inputs: dict[str, Decimal] = {}
@@ -121,7 +122,7 @@ class SignalCase:
         pair = state.whales.get(pair_key(signal.whale_id, signal.symbol)) or WhalePair()
         self.gap, self.flat_at = pair.gap, pair.flat_at
         self.expires_at = expires_at(signal)
-        self.quantity = open_quantity(signal) * held.kept
+        self.quantity, self.kept = open_quantity(signal), held.kept
         self.markets: dict[str, Market] = {venue: self._market(venue) for venue in VENUES}
         self.symbols = {venue: market.symbol for venue, market in self.markets.items()}
         self.any_follower_switch = any(key.startswith("follower|") for key in state.switches)
@@ -153,10 +154,13 @@ class SignalCase:
     def plan(self, settings: FollowerSettings, terms: FollowTerms) -> CopyPlan:
         """Lay out an open for everybody with these settings and terms; what needs market rules only where they are known."""
         market = self.markets[settings.preferred_exchange]
-        plan = CopyPlan(settings=settings, terms=terms, market=market)
         limits = (settings.limits, terms.limits)
-        plan.limited = any(limit != Limits() for limit in limits)
-        plan.needs_equity = terms.sizing in EQUITY_MODES or any(limit.max_drawdown_percent is not None for limit in limits)
+        limited, sized_by_equity = any(limit != Limits() for limit in limits), terms.sizing in EQUITY_MODES
+        where = (market.venue, market.symbol, self.direction, settings.mode, self.whale_id)
+        plan = CopyPlan(
+            settings=settings, terms=terms, market=market, limited=limited, view=View(*where, sums=limited, margins=sized_by_equity)
+        )
+        plan.needs_equity = sized_by_equity or any(limit.max_drawdown_percent is not None for limit in limits)
         if market.rules and market.listing:
             self._price(plan, market.rules)
             self._size(plan, market, market.rules)
@@ -172,10 +176,11 @@ class SignalCase:
 
     def _size(self, plan: CopyPlan, market: Market, rules: MarketRules) -> None:
         signal, settings = self.signal, plan.settings
-        whale_notional = self.quantity * signal.price
         plan.inputs = sizing_inputs(plan.terms, signal, market.price) | market.known_mark
+        if self.kept != ONE:
+            plan.inputs["kept"] = self.kept
         if plan.terms.sizing not in EQUITY_MODES:
-            plan.wanted = wanted_quote(plan.terms, whale_notional, None, ZERO)
+            plan.wanted = self.wanted(plan.terms, ZERO)
         leverage = self.leverage(settings, rules)
         plan.order = PlaceOrder(
             command_id="",
@@ -212,6 +217,11 @@ class SignalCase:
             config_version=0,
             sizing=NO_SIZING,
         )
+
+    def wanted(self, terms: FollowTerms, equity: Decimal) -> Decimal:
+        """The notional that the terms ask for, less what the whale gave up while its open was held."""
+        wanted = wanted_quote(terms, self.quantity * self.signal.price, self.signal.whale_equity, equity)
+        return wanted if self.kept == ONE else part_of(wanted, self.kept)
 
     def leverage(self, settings: FollowerSettings, rules: MarketRules) -> Decimal:
         """The whale's leverage as far as the follower and the venue allow it; spot has none."""

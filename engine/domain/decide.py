@@ -26,7 +26,7 @@ from engine.domain.limits import (
 )
 from engine.domain.messages import PlaceOrder
 from engine.domain.signal_queue import closed_gate
-from engine.domain.sizing import BPS, EQUITY_MODES, ONCE_AN_ORDER, legs_of, wanted_quote
+from engine.domain.sizing import BPS, EQUITY_MODES, ONCE_AN_ORDER, legs_of
 from engine.domain.state import ZERO, Follow, FollowerState
 from engine.domain.values import SPOT_VENUES, Limits
 
@@ -240,8 +240,7 @@ def _wanted(
         wanted = plan.wanted
     else:
         equity = (follower.equity or ZERO) - exposure.margin
-        whale_notional = case.quantity * case.signal.price
-        wanted = wanted_quote(plan.terms, whale_notional, case.signal.whale_equity, equity)
+        wanted = case.wanted(plan.terms, equity)
     if plan.terms.sizing in EQUITY_MODES:
         inputs = inputs | {"equity": follower.equity or ZERO, "reserved": exposure.margin}
     if carried:
@@ -288,8 +287,7 @@ def decide_open(
         return plan.refusal
     exposure = NOTHING
     if follower.lots or follower.waiting or follower.foreign:
-        market = plan.market
-        exposure = exposure_of(follower, market.venue, market.symbol, case.direction, plan.settings.mode, case.whale_id, leaving)
+        exposure = exposure_of(follower, plan.view._replace(leaving=True) if leaving else plan.view)
     if exposure is not NOTHING or plan.limited or plan.needs_equity:
         late = refuse_late(case, plan, follower, follow, exposure)
         if late:

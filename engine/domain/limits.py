@@ -6,9 +6,11 @@ Caps count what was paid at the whale's price (filled, pending and waiting), so 
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import NamedTuple
 
 import msgspec
 
+from engine.domain.messages import PlaceOrder
 from engine.domain.state import DAY_MS, ZERO, Follow, FollowerState, ShardState, account_key, market_key
 from engine.domain.values import Direction, Limits, Mode, Venue
 
@@ -34,33 +36,61 @@ class Exposure(msgspec.Struct, kw_only=True, gc=False):
 NOTHING = Exposure()
 
 
-def exposure_of(
-    follower: FollowerState, venue: Venue, symbol: str, direction: Direction, mode: Mode, whale_id: str, leaving: bool = False
-) -> Exposure:
-    """Sum up a follower's lots. With `leaving`, the whale's own lot of the other direction is on its way out and does not count."""
-    found = Exposure()
+class View(NamedTuple):
+    """From where an exposure is looked at, and what of it is wanted: `sums` the quote amounts and markets, `margins` the margin.
+
+    With `leaving`, what is the whale's own of the other direction is on its way out and does not count.
+    """
+
+    venue: Venue
+    symbol: str
+    direction: Direction
+    mode: Mode
+    whale_id: str
+    leaving: bool = False
+    sums: bool = True
+    margins: bool = True
+
+
+def exposure_of(follower: FollowerState, view: View) -> Exposure:
+    """Sum up a follower's lots and what waits."""
+    found, opposite = Exposure(), ZERO
+    venue, symbol, direction, mode, whale_id, leaving, sums, margins = view
     for lot in (follower.lots or {}).values():
         if lot.mode != mode:
             continue
-        here = lot.venue == venue and lot.symbol == symbol
-        if here and lot.direction != direction:
-            if leaving and lot.whale_id == whale_id:
-                continue
-            found.opposite += lot.filled + lot.pending
+        here = lot.symbol == symbol and lot.venue == venue
         if here:
+            if lot.direction != direction:
+                if leaving and lot.whale_id == whale_id:
+                    continue
+                opposite += lot.filled + lot.pending
             found.leverage = lot.leverage
-        _add(found, (lot.venue, lot.symbol), here, lot.whale_id == whale_id, lot.notional + lot.pending_quote)
-        found.margin += lot.pending_quote / lot.leverage if lot.pending_quote else ZERO
-    for order in (follower.waiting or {}).values():
-        if order.mode == mode:
-            quote = order.quantity * (order.reference_price or ZERO)
-            here = order.venue == venue and order.symbol == symbol
-            _add(found, (order.venue, order.symbol), here, order.whale_id == whale_id, quote)
-            found.margin += quote / order.leverage
-            if here and (order.side == "buy") != (direction == "long"):
-                found.opposite += order.quantity
-    found.opposite += _foreign_against(follower, account_key(venue, symbol, mode), direction)
+        if sums:
+            _add(found, (lot.venue, lot.symbol), here, lot.whale_id == whale_id, lot.notional + lot.pending_quote)
+        if margins and lot.pending_quote:
+            found.margin += lot.pending_quote / lot.leverage
+    if follower.waiting:
+        opposite += _add_waiting(found, follower.waiting, view)
+    found.opposite = opposite + _foreign_against(follower, view) if follower.foreign else opposite
     return found
+
+
+def _add_waiting(found: Exposure, waiting: dict[str, PlaceOrder], view: View) -> Decimal:
+    """Add opens that wait; returns what of them is in the other direction, in base units."""
+    opposite = ZERO
+    for order in waiting.values():
+        if order.mode != view.mode:
+            continue
+        here = order.venue == view.venue and order.symbol == view.symbol
+        if here and (order.side == "buy") != (view.direction == "long"):
+            if view.leaving and order.whale_id == view.whale_id:
+                continue
+            opposite += order.quantity
+        quote = order.quantity * (order.reference_price or ZERO)
+        _add(found, (order.venue, order.symbol), here, order.whale_id == view.whale_id, quote)
+        found.margin += quote / order.leverage
+    return opposite
 
 
 def _add(found: Exposure, market: tuple[str, str], here: bool, own_whale: bool, quote: Decimal) -> None:
@@ -75,9 +105,9 @@ def _add(found: Exposure, market: tuple[str, str], here: bool, own_whale: bool, 
             found.whale_symbol_quote += quote
 
 
-def _foreign_against(follower: FollowerState, key: str, direction: Direction) -> Decimal:
-    foreign = (follower.foreign or {}).get(key, ZERO)
-    return abs(foreign) if foreign and (foreign > 0) != (direction == "long") else ZERO
+def _foreign_against(follower: FollowerState, view: View) -> Decimal:
+    foreign = (follower.foreign or {}).get(account_key(view.venue, view.symbol, view.mode), ZERO)
+    return abs(foreign) if foreign and (foreign > 0) != (view.direction == "long") else ZERO
 
 
 def caps(settings: Limits, terms: Limits, exposure: Exposure) -> list[tuple[str, Decimal, Decimal]]:

@@ -74,11 +74,8 @@ LeanEvent = (
 OF_FOLLOWER[LeanCopyDecided] = copy_decided
 OF_FOLLOWER[LeanOrderEnded] = order_ended
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(LeanEvent)
-
-
-def decode_lean(value: bytes) -> AnyEvent:
-    """An event for `evolve` only; raises `msgspec.ValidationError` for an older version, like a decoder of `AnyEvent`."""
-    return _decoder.decode(value)
+decode_lean = _decoder.decode
+"""An event for `evolve` only; raises `msgspec.ValidationError` for an older version, like a decoder of `AnyEvent`."""
 
 
 _EQUITY = b'{"t":"EquityRecorded.v1",'

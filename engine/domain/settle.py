@@ -8,7 +8,7 @@ from engine.domain.control import CLOSE_ONLY, HALT, exits_halted, strictest
 from engine.domain.events import AnyEvent, OrderEnded, OrdersRequested
 from engine.domain.exits import Cause, Dropped, drop_waiting, end_dust, plan_exit, request_exit
 from engine.domain.fold import emit
-from engine.domain.limits import exposure_of
+from engine.domain.limits import View, exposure_of
 from engine.domain.messages import OrderSettled, PlaceOrder
 from engine.domain.positions import realized_pnl
 from engine.domain.sizing import BPS
@@ -142,7 +142,7 @@ def _refused_now(state: ShardState, follower: FollowerState, order: PlaceOrder, 
 
 
 def _opposite_of_others(follower: FollowerState, order: PlaceOrder, direction: Direction) -> Decimal:
-    return exposure_of(follower, order.venue, order.symbol, direction, order.mode, order.whale_id).opposite
+    return exposure_of(follower, View(order.venue, order.symbol, direction, order.mode, order.whale_id, sums=False, margins=False)).opposite
 
 
 def _request_waiting(

@@ -118,7 +118,7 @@ class RoundReader:
             self.void_rounds += 1
             self._void()
             return
-        digest = chain(self.position.digest, (event[2] for event in events))
+        digest = chain(self.position.digest, [value for _, _, value, _ in events])
         if digest != marker.digest or marker.first_id != self.position.next_id:
             raise LogCorrupt(f"shard {self.shard}: the marker at offset {offset} does not fit the events before it")
         self._pending = []

@@ -20,7 +20,7 @@ from engine.domain.messages import (
     UnfollowWhale,
 )
 from engine.domain.values import FollowerSettings
-from tests.given import Shard, d, of, only
+from tests.given import Shard, d, limits, of, only
 
 SPOT = FollowerSettings(preferred_exchange="binance")
 
@@ -148,3 +148,15 @@ def test_a_flip_of_an_unfollowed_whale_only_leaves(shard: Shard) -> None:
     shard.send(UnfollowWhale(request_id="u", follower_id="f1", whale_id="w1"))
     decided = only(CopyDecided, shard.signal("flip", "sell", 3))
     assert (decided.orders[0].kind, decided.waiting, decided.open_reason) == ("exit", (), "auto_copy_disabled")
+
+
+def test_a_flip_back_before_the_first_one_is_through(shard: Shard) -> None:
+    """The open that waits will never come: it stands neither against the new one nor in its caps."""
+    opened(shard, limits=limits(max_position_quote=d(200)))
+    shard.signal("flip", "sell", 2)
+    decided = only(CopyDecided, events := shard.signal("flip", "buy", 2))
+    assert (decided.outcome, decided.open_reason, only(OpenDropped, events).reason) == ("copied", "", "whale_closed")
+    (requested,) = only(OrdersRequested, events).orders
+    assert (requested.kind, requested.side, requested.quantity) == ("open", "buy", d("0.1"))
+    shard.settle_all()
+    assert (shard.lot().direction, shard.lot().filled) == ("long", d("0.1"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from engine.domain.events import (
     AnyEvent,
     CopiesSkipped,
@@ -186,12 +188,23 @@ def test_a_flip_past_a_held_open_is_remembered_with_its_order(shard: Shard) -> N
     assert follower.follows["w1"].spent == ["o1"]
 
 
-def test_a_held_open_shrinks_with_the_whale(shard: Shard) -> None:
-    shard.follower(sizing="multiplier", multiplier=d("0.1"))
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"sizing": "multiplier", "multiplier": d("0.1")},
+        {"trade_size_usdt": d(100)},
+        {"sizing": "percent_equity", "trade_size_percent": d(10)},
+        {"sizing": "proportional_equity"},
+    ],
+)
+def test_a_held_open_shrinks_with_the_whale(shard: Shard, terms: dict[str, Any]) -> None:
+    shard.follower(**terms)
+    shard.equity(1000)
     gate(shard, paused=True)
-    shard.signal("open", "buy")
+    shard.signal("open", "buy", whale_equity=d(10_000))
     shard.signal("reduce", "sell", "0.75")
-    assert only(CopyDecided, gate(shard)).sizing.quantity == d("0.025")
+    sizing = only(CopyDecided, gate(shard)).sizing
+    assert (sizing.quantity, sizing.inputs["kept"]) == (d("0.025"), d("0.25"))
 
 
 def test_after_an_outage_stale_opens_are_skipped_with_numbers(shard: Shard) -> None:
