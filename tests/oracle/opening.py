@@ -186,7 +186,10 @@ class Exposure:
             self.margin += pending / lot.leverage
             self._count(key, lot.counted + pending, asked.market[:2], whale)
         for order in book.waiting.values():
-            self.against += order.quantity if order.key[:2] == asked.market[:2] and order.key.direction != side else 0
+            other = order.key[:2] == asked.market[:2] and order.key.direction != side
+            if other and leaving and order.key.whale == whale:
+                continue
+            self.against += order.quantity if other else 0
             self.margin += order.quantity * order.reference / order.leverage
             self._count(order.key, order.quantity * order.reference, asked.market[:2], whale)
         foreign = book.foreign.get(asked.market[:2], NOTHING)
