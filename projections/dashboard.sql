@@ -207,3 +207,6 @@ FROM (
     FROM trades WHERE command_key = %(order)s
 ) AS t
 LEFT JOIN copy_decisions AS d ON d.signal_id = t.signal_id AND d.user_id = t.user_id
+
+-- name: board_actions
+SELECT id, action FROM whale_signals WHERE id = ANY(%(signals)s)

@@ -1,0 +1,51 @@
+"""A paper account: a follower and a venue enter, an account with play money at the simulator leaves, its keys in the vault.
+
+Only where the exchanges are the simulator: nobody opens accounts at a real venue. The keys are made here and never shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from decimal import Decimal
+from typing import Final
+
+import aiohttp
+import psycopg
+from pydantic import SecretStr
+
+from engine.config import Settings
+from engine.domain.values import Venue
+from engine.errors import ConfigInvalid, DependencyUnreachable
+from engine.executor.accounts.sealing import load_master_key
+from engine.executor.accounts.vault import add_credential
+
+BALANCE: Final = Decimal(10_000)
+TIMEOUT_S: Final = 10.0
+
+
+async def open_paper_account(settings: Settings, follower_id: str, venue: Venue, balance: Decimal = BALANCE) -> None:
+    """Errors: ConfigInvalid without a simulator or a master key, DependencyUnreachable."""
+    if settings.exchange_url is None:
+        raise ConfigInvalid("Paper accounts need the exchange simulator: REMORA_EXCHANGE_URL is not set.")
+    master = load_master_key(settings)
+    key, secret = f"key{secrets.token_hex(14)}", f"secret{secrets.token_hex(24)}"
+    spec = {"api_key": key, "secret": secret, "venue": venue, "usdt": str(balance), "label": follower_id}
+    try:
+        timeout = aiohttp.ClientTimeout(TIMEOUT_S)
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.post(f"{settings.exchange_url}/_accounts", json=spec) as answer,
+        ):
+            answer.raise_for_status()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise DependencyUnreachable(f"The simulator did not open an account: {type(error).__name__}.") from error
+
+    def store() -> None:
+        with psycopg.connect(settings.database_url.get_secret_value(), connect_timeout=10) as connection:
+            add_credential(connection, master, follower_id, venue, SecretStr(key), SecretStr(secret))
+
+    try:
+        await asyncio.to_thread(store)
+    except psycopg.OperationalError as error:
+        raise DependencyUnreachable("The vault cannot be reached.") from error
