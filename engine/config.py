@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     exchange_url: str | None = None
     """Base URL of the exchange simulator, reached for every venue host; unset means the real exchanges."""
     exchange_ca_file: Path | None = None
+    paper_url: str | None = None
+    """Base URL of a paper venue beside the real exchanges (`remora simulator --live-prices`): followers in mode `paper` trade there."""
     recv_window_ms: int = Field(5000, ge=1000, le=60000)
     equity_interval_s: float = 20.0
     funding_interval_s: float = Field(3600.0, gt=0)

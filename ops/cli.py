@@ -14,7 +14,7 @@ import typer
 
 from engine.config import load_settings
 from engine.errors import RemoraError
-from ops.commands import follower, legacy, queue, signal, stack, state, switches, vault, whale
+from ops.commands import follower, key, legacy, queue, signal, stack, state, switches, vault, whale
 from ops.commands.bench import bench
 from ops.commands.chaos import chaos
 from ops.commands.demo import demo
@@ -24,6 +24,7 @@ from ops.commands.soak import soak
 
 app = typer.Typer(name="remora", help="Event-sourced copy trading on a Kafka log.", no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(follower.app, name="follower")
+app.add_typer(key.app, name="key")
 app.add_typer(signal.app, name="signal")
 app.add_typer(signal.detect, name="detect")
 app.add_typer(queue.app, name="queue")
@@ -87,9 +88,10 @@ for _name, _module in ROLES.items():
 def simulator(
     limits: Annotated[str, typer.Option(help="Venue rate limits: real or off.")] = "off",
     faults: Annotated[str | None, typer.Option(help="Fault rates, for example `rate=0.2,seed=1`.")] = None,
+    live_prices: Annotated[bool, typer.Option(help="Markets and prices of the real venues (public), for REMORA_PAPER_URL.")] = False,
 ) -> None:
     """Run the exchange simulator: Binance spot and USD-M, Bybit v5 spot and linear, over HTTP on loopback."""
-    run_role("engine.exchanges.simulator", limits=limits, faults=faults)
+    run_role("engine.exchanges.simulator", limits=limits, faults=faults, live_prices=live_prices)
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ class BinanceUsdm(Binance):
         """GET income, page after page: it lists from `startTime` on, oldest first, for three months."""
         paid: dict[str, Funding] = {}
         by_id = {self._id(symbol): symbol for symbol in self.rack.prototype.markets}
-        start = since_ms
+        start = since_ms - self.rack.offset_ms
         while True:
             rows = await self._ask(keys, "income", {"incomeType": "FUNDING_FEE", "startTime": start, "limit": INCOME_PAGE})
             for row in rows:

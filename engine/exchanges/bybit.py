@@ -231,7 +231,7 @@ class BybitLinear(_Bybit):
         paid: list[Funding] = []
         by_id = {self._id(symbol): symbol for symbol in self.rack.prototype.markets}
         until = now_ms() - self.rack.offset_ms + 1000
-        for start in range(since_ms, until, LOG_WINDOW_MS):
+        for start in range(since_ms - self.rack.offset_ms, until, LOG_WINDOW_MS):
             query = {"accountType": "UNIFIED", "type": "SETTLEMENT", "currency": _QUOTE, "limit": 50}
             query |= {"startTime": start, "endTime": min(start + LOG_WINDOW_MS, until)}
             rows = await self._pages(keys, "private_get_v5_account_transaction_log", query)

@@ -80,13 +80,14 @@ class OrderState:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """Keys of one account; printing it shows neither. `version` changes when the keys do."""
+    """Keys of one account; printing it shows neither. `version` changes when the keys do; `paper`: an account at the paper venue."""
 
     follower_id: str
     venue: Venue
     api_key: SecretStr
     secret: SecretStr
     version: int = 1
+    paper: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,13 @@ class VenueNet:
         await self.session.close()
 
 
+def open_paper_net(settings: Settings) -> VenueNet | None:
+    """The session to the paper venue beside the real ones; None when there is none."""
+    if settings.paper_url is None:
+        return None
+    return open_net(settings.model_copy(update={"exchange_url": settings.paper_url, "exchange_ca_file": None}))
+
+
 def open_net(settings: Settings) -> VenueNet:
     """The session that the settings ask for; call inside a running loop."""
     context = ssl.create_default_context(cafile=settings.exchange_ca_file or certifi.where())

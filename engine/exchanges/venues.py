@@ -9,6 +9,7 @@ from engine.domain.values import Venue
 from engine.exchanges.binance import BinanceSpot
 from engine.exchanges.binance_usdm import BinanceUsdm
 from engine.exchanges.bybit import BybitLinear, BybitSpot
+from engine.exchanges.paper import PaperBeside
 from engine.exchanges.port import Exchange
 from engine.exchanges.session import VenueNet
 
@@ -20,6 +21,8 @@ ADAPTERS: Final[dict[Venue, Callable[[VenueNet], Exchange]]] = {
 }
 
 
-def open_venues(net: VenueNet) -> dict[Venue, Exchange]:
-    """Every adapter on the shared session, not yet started."""
-    return {venue: adapter(net) for venue, adapter in ADAPTERS.items()}
+def open_venues(net: VenueNet, paper: VenueNet | None = None) -> dict[Venue, Exchange]:
+    """Every adapter on the shared session, not yet started; with a paper venue's net each has its paper twin beside it."""
+    if paper is None:
+        return {venue: adapter(net) for venue, adapter in ADAPTERS.items()}
+    return {venue: PaperBeside(adapter(net), adapter(paper)) for venue, adapter in ADAPTERS.items()}

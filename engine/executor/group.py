@@ -121,6 +121,7 @@ class Shards(ConsumerRebalanceListener):
         offset, hint = found if found else (0, None)
         seqs = Seqs(hint, history.ended, set(history.open))
         shard = Shard(partition, journal, self._scheduler, seqs, self._settled, paused=True, next_command=offset)
+        shard.funding = hint.funding if hint else None
         shard.recover(history)
         return shard
 

@@ -1,7 +1,8 @@
 """Our own request budgets, by IP and by key, and the pauses that venues ask for. ccxt's throttler is off.
 
-Enters: how much a request weighs. Leaves: seconds to wait before it may be sent (0 = now, and it is counted). Orders may use a budget
-to its end, reads leave a share of it to them.
+Enters: how much a request weighs. Leaves: seconds to wait before it may be sent (0 = now, and it is counted). Orders may use an IP's
+budget but for the share that reports have for themselves: equity must stay fresh however many orders there are. Of the rest reports
+leave a part to orders.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from engine.domain.values import Venue
 from engine.exchanges.port import Judgement
@@ -17,6 +18,8 @@ from engine.executor.jobs import Account
 
 READ_SHARE: Final = 0.5
 """Reads stop when this share of a budget's burst is used up; the rest is for orders."""
+REPORT_SHARE: Final = 0.2
+"""Share of an IP's budget that only reports may use."""
 KEYS_REMEMBERED: Final = 20_000
 SAFETY: Final = 0.9
 
@@ -53,31 +56,41 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class VenueRates:
-    """A venue's budgets: the IP's and each key's, and what a request costs of them."""
+    """A venue's budgets: the IP's and each key's, and what a request costs of the IP's. A query is about one order, a report (equity and
+    positions) about one account."""
 
     ip: Rate
     key_orders: tuple[Rate, ...]
-    order_cost: float
-    read_cost: float
+    costs: dict[Read | Literal["order"], float]
     key_reads: tuple[Rate, ...] = ()
 
 
+Read = Literal["query", "report", "funding"]
 RATES: Final[dict[Venue, VenueRates]] = {
-    "binance": VenueRates(Rate(6000, 60), (Rate(100, 10), Rate(200_000, 86_400)), 1, 10),
-    "binanceusdm": VenueRates(Rate(2400, 60), (Rate(300, 10), Rate(1200, 60)), 0, 5),
-    "bybit": VenueRates(Rate(600, 5), (Rate(20, 1),), 1, 1, (Rate(50, 1),)),
-    "bybitlinear": VenueRates(Rate(600, 5), (Rate(10, 1),), 1, 1, (Rate(50, 1),)),
+    "binance": VenueRates(Rate(6000, 60), (Rate(100, 10), Rate(200_000, 86_400)), {"order": 1, "query": 10, "report": 20, "funding": 0}),
+    "binanceusdm": VenueRates(Rate(2400, 60), (Rate(300, 10), Rate(1200, 60)), {"order": 0, "query": 5, "report": 10, "funding": 30}),
+    "bybit": VenueRates(Rate(600, 5), (Rate(20, 1),), {"order": 1, "query": 2, "report": 1, "funding": 0}, (Rate(50, 1),)),
+    "bybitlinear": VenueRates(Rate(600, 5), (Rate(10, 1),), {"order": 1, "query": 2, "report": 2, "funding": 1}, (Rate(50, 1),)),
 }
 _SHARED_IP: Final[dict[Venue, Venue]] = {"bybitlinear": "bybit"}
 """Both categories of Bybit count against one IP budget."""
 
 
-class Limits:
-    """All budgets of this process. With `enforced` False only the venues' own pauses count."""
+def _part(rate: Rate, share: float) -> Rate:
+    return Rate(rate.amount * share, rate.window_s)
 
-    def __init__(self, enforced: bool, clock: Callable[[], float], unsaid_pause_s: float) -> None:
+
+class Limits:
+    """All budgets of this process. With `enforced` False only the venues' own pauses count. Accounts `apart` (at the paper venue) use no
+    budget and are paused on their own."""
+
+    def __init__(
+        self, enforced: bool, clock: Callable[[], float], unsaid_pause_s: float, apart: Callable[[Account], bool] = lambda account: False
+    ) -> None:
+        self._apart = apart
         self._enforced, self._clock, self._unsaid_pause_s = enforced, clock, unsaid_pause_s
-        self._ip: dict[Venue, Bucket] = {venue: Bucket(rates.ip) for venue, rates in RATES.items()}
+        self._ip = {venue: Bucket(_part(rates.ip, 1 - REPORT_SHARE)) for venue, rates in RATES.items()}
+        self._reports = {venue: Bucket(_part(rates.ip, REPORT_SHARE)) for venue, rates in RATES.items()}
         self._keys: OrderedDict[Account, tuple[list[Bucket], list[Bucket]]] = OrderedDict()
         self._paused_ip: dict[Venue, float] = {}
         self._paused_key: dict[Account, float] = {}
@@ -94,19 +107,21 @@ class Limits:
             self._keys.move_to_end(account)
         return buckets
 
-    def ip_delay(self, venue: Venue) -> float:
-        """Seconds until this IP may send an order to the venue."""
+    def ip_delay(self, venue: Venue, account: Account | None = None) -> float:
+        """Seconds until this IP may send an order (of the account) to the venue."""
+        if account is not None and self._apart(account):
+            return 0.0
         now, shared = self._clock(), _SHARED_IP.get(venue, venue)
         wait = max(self._paused_ip.get(shared, 0.0) - now, 0.0)
         if not self._enforced:
             return wait
-        return max(wait, self._ip[shared].delay(RATES[venue].order_cost, now))
+        return max(wait, self._ip[shared].delay(RATES[venue].costs["order"], now))
 
     def take_order(self, account: Account, venue: Venue) -> float:
         """Count an order; when the key may not send yet, count nothing and give the seconds to wait. Ask `ip_delay` before."""
         now = self._clock()
         wait = max(self._paused_key.get(account, 0.0) - now, 0.0)
-        if not self._enforced:
+        if not self._enforced or self._apart(account):
             return wait
         buckets = self._key(account, venue)[0]
         wait = max([wait, *(bucket.delay(1, now) for bucket in buckets)])
@@ -114,30 +129,37 @@ class Limits:
             return wait
         for bucket in buckets:
             bucket.take(1)
-        self._ip[_SHARED_IP.get(venue, venue)].take(RATES[venue].order_cost)
+        self._ip[_SHARED_IP.get(venue, venue)].take(RATES[venue].costs["order"])
         return 0.0
 
-    def take_read(self, account: Account, venue: Venue, urgent: bool = False) -> float:
-        """Count a read, or give the seconds to wait. Urgent ones (reconciliation) need leave nothing to orders."""
+    def take_read(self, account: Account, venue: Venue, what: Read = "report") -> float:
+        """Count a read, or give the seconds to wait. Queries (reconciliation) need leave nothing to orders; the others take what orders
+        leave, or their own share."""
         now, shared = self._clock(), _SHARED_IP.get(venue, venue)
-        wait = max(self._paused_ip.get(shared, 0.0) - now, self._paused_key.get(account, 0.0) - now, 0.0)
+        wait = max(self._paused_key.get(account, 0.0) - now, 0.0)
+        if self._apart(account):
+            return wait
+        wait = max(self._paused_ip.get(shared, 0.0) - now, wait)
         if not self._enforced:
             return wait
-        rates, reserve = RATES[venue], 0.0 if urgent else READ_SHARE
-        buckets = self._key(account, venue)[1]
-        wait = max([wait, self._ip[shared].delay(rates.read_cost, now, reserve), *(bucket.delay(1, now) for bucket in buckets)])
+        cost, buckets = RATES[venue].costs[what], self._key(account, venue)[1]
+        common, own = self._ip[shared], self._reports[shared]
+        delays = [(common.delay(cost, now, 0.0 if what == "query" else READ_SHARE), common)]
+        if what != "query":
+            delays.append((own.delay(cost, now), own))
+        ip_wait, bucket = min(delays, key=lambda found: found[0])
+        wait = max([wait, ip_wait, *(key_bucket.delay(1, now) for key_bucket in buckets)])
         if wait:
             return wait
-        self._ip[shared].take(rates.read_cost)
-        for bucket in buckets:
-            bucket.take(1)
+        for each in (*buckets, bucket):
+            each.take(cost if each is bucket else 1)
         return 0.0
 
     def pause(self, account: Account, verdict: Judgement) -> float:
         """Obey a venue's `Retry-After` (or what its documentation demands); gives the seconds."""
         seconds, venue = verdict.retry_after_s or self._unsaid_pause_s, account[1]
         until = self._clock() + seconds
-        if verdict.whole_ip:
+        if verdict.whole_ip and not self._apart(account):
             shared = _SHARED_IP.get(venue, venue)
             self._paused_ip[shared] = max(until, self._paused_ip.get(shared, 0.0))
         else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Final
 
@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 
 from engine.domain.messages import MarketReport, MarksReported, RulesReported
 from engine.domain.values import MarketRules, Venue
-from engine.exchanges.port import CallFailed, Exchange
+from engine.exchanges.port import CallFailed, Credential, Exchange
 
 log = logging.getLogger(__name__)
 RELOAD_S: Final = 3600.0
@@ -36,14 +36,17 @@ class Market:
         producer: AIOKafkaProducer,
         topic: str,
         publishes: Callable[[], bool],
+        keys_of: Callable[[Venue], Awaitable[Credential | None]],
         now: Callable[[], int],
     ) -> None:
+        self._keys_of = keys_of
         self._exchanges, self._producer, self._topic, self._publishes, self._now = exchanges, producer, topic, publishes, now
         self.started: set[Venue] = set()
         self.marks: dict[Venue, dict[str, Decimal]] = {}
         self._rules: dict[Venue, dict[str, MarketRules]] = {}
         self._published: dict[Venue, tuple[MarketRules, ...]] = {}
-        self._claimed = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._untold: set[Venue] = set()
         self._clock_due: dict[Venue, float] = {}
 
     def rules(self, venue: Venue, symbol: str) -> MarketRules | None:
@@ -53,7 +56,12 @@ class Market:
     def claimed(self) -> None:
         """Shard 0 became ours: publish everything."""
         self._published.clear()
-        self._claimed.set()
+        self._wake.set()
+
+    def appeared(self, venue: Venue) -> None:
+        """The venue has an account: what it tells accounts only can be asked for."""
+        if venue in self._untold:
+            self._wake.set()
 
     async def start(self) -> None:
         """Load every venue that answers; the others follow in `run`."""
@@ -63,23 +71,43 @@ class Market:
         exchange = self._exchanges[venue]
         try:
             await exchange.start()
-            self._rules[venue] = {rule.symbol: rule for rule in exchange.rules()}
+            if exchange.signed_rules:
+                self._untold.add(venue)
+            self._read_rules(venue)
             self.marks[venue] = await exchange.marks()
             self.started.add(venue)
         except CallFailed as error:
             log.warning("%s is not reached: %s", venue, error)
 
+    def _read_rules(self, venue: Venue) -> None:
+        self._rules[venue] = {rule.symbol: rule for rule in self._exchanges[venue].rules()}
+
+    async def _ask_untold(self) -> None:
+        """Read with somebody's keys what is missing of the rules; without an account they stay as they are."""
+        for venue in [venue for venue in self._untold if venue in self.started]:
+            keys = await self._keys_of(venue)
+            if keys is None:
+                continue
+            try:
+                await self._exchanges[venue].load_signed_rules(keys)
+            except CallFailed as error:
+                log.warning("rules of %s that only accounts are told: %s", venue, error)
+                continue
+            self._untold.discard(venue)
+            self._read_rules(venue)
+
     async def run(self, interval_s: float) -> None:
         """Refresh and publish for ever."""
         reload_at = time.monotonic() + RELOAD_S
         while True:
-            self._claimed.clear()
+            self._wake.clear()
+            await self._ask_untold()
             if self._publishes():
                 await self._publish()
             missing = [venue for venue in self._exchanges if venue not in self.started]
             try:
                 async with asyncio.timeout(RETRY_S if missing else interval_s):
-                    await self._claimed.wait()
+                    await self._wake.wait()
                 continue
             except TimeoutError:
                 reload = time.monotonic() >= reload_at

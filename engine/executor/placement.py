@@ -52,8 +52,15 @@ class Desk:
     now: Callable[[], int]
     recv_window_ms: int
     simulated: bool
+    """There is somewhere for paper orders to go."""
+    apart: bool
+    """Paper accounts are at a venue of their own, beside the real ones."""
     absent_quiet_s: float
     engine_time_s: float
+
+    def misfit(self, order: PlaceOrder, keys: Credential) -> bool:
+        """A paper order must never reach a real account, nor a live one a paper account."""
+        return self.apart and keys.paper != (order.mode == "paper")
 
     def refusal(self, job: Job) -> str:
         """Reason why the order must not be sent now; empty when it may."""
@@ -131,6 +138,8 @@ class Placement:
         keys = await desk.credential(job.account)
         if keys is None:
             return await miss(desk, job, "no_credential")
+        if desk.misfit(order, keys):
+            return await miss(desk, job, "account_of_other_mode")
         if order.mode == "live" and order.kind == "open" and (reason := await desk.refused_live(job.account)):
             return await miss(desk, job, "account_refused", reason)
         request = self._request(job)
@@ -210,6 +219,8 @@ class Placement:
         return await settle_state(desk, job, state) if state.complete else Unresolved(0.0)
 
     def _tell_breaker(self, job: Job, verdict: Judgement) -> None:
+        if self._desk.apart and job.order.mode == "paper":
+            return
         breaker = self._desk.breakers[job.order.venue]
         failed = verdict.verdict is Verdict.UNKNOWN or (verdict.verdict is Verdict.NOT_SENT and verdict.hint is not Hint.LOCAL)
         if failed and verdict.hint is not Hint.DUPLICATE:

@@ -41,7 +41,7 @@ class Recovery:
         while not job.shard.closed:
             await asyncio.sleep(next(delays))
             keys = await desk.credential(job.account)
-            if keys is None:
+            if keys is None or desk.misfit(job.order, keys):
                 continue
             past_fence = desk.now() >= self._fence(job)
             try:
@@ -81,10 +81,10 @@ class Recovery:
 
     async def _ask(self, job: Job, keys: Credential, every_source: bool) -> tuple[OrderState | None, bool]:
         desk, order = self._desk, job.order
-        wait = desk.limits.take_read(job.account, order.venue, urgent=True)
+        wait = desk.limits.take_read(job.account, order.venue, "query")
         while wait:
             await asyncio.sleep(wait)
-            wait = desk.limits.take_read(job.account, order.venue, urgent=True)
+            wait = desk.limits.take_read(job.account, order.venue, "query")
         async with self._queries:
             if every_source:
                 return await desk.exchanges[order.venue].search(keys, order, job.since)

@@ -30,6 +30,8 @@ AT_ONCE: Final = 8
 PATIENCE_S: Final = 10.0
 """How long a report that is due lets orders go first."""
 YIELD_S: Final = 0.25
+LONGEST_WAIT_S: Final = 2.0
+"""Longest wait for a budget that holds up the reports of other accounts."""
 
 
 class AccountReports:
@@ -55,6 +57,7 @@ class AccountReports:
         self._last: dict[Account, float] = {}
         self._views: dict[Account, AccountView] = {}
         self._checked: dict[Account, tuple[str, ...]] = {}
+        self._exposed: set[Account] = set()
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -66,7 +69,14 @@ class AccountReports:
     def touched(self, account: Account) -> None:
         """The account traded: report it soon."""
         self._views.pop(account, None)
+        self._exposed.add(account)
         self._plan(account, max(time.monotonic(), self._last.get(account, 0.0) + COALESCE_S))
+
+    def take_exposed(self, account: Account) -> bool:
+        """Whether the account may have held something since it was last asked after here."""
+        exposed = account in self._exposed or account not in self._views
+        self._exposed.discard(account)
+        return exposed
 
     def appeared(self, account: Account) -> None:
         """A new account, new keys, or a shard of ours: check and report it."""
@@ -120,9 +130,12 @@ class AccountReports:
         if journal is None or keys is None:
             return
         venue = account[1]
-        if wait := self._limits.take_read(account, venue):
-            self._plan(account, time.monotonic() + wait)
-            return
+        while wait := self._limits.take_read(account, venue):
+            if wait > LONGEST_WAIT_S:
+                self._plan(account, time.monotonic() + wait)
+                return
+            # Waiting here keeps the turn: whoever is planned anew may lose it to others for ever.
+            await asyncio.sleep(wait)
         asked_at, before = self._now(), self._in_flight(account)
         try:
             view = await self._exchanges[venue].account(keys, self._marks.get(venue, {}))
@@ -132,6 +145,8 @@ class AccountReports:
         in_flight = max(before, self._in_flight(account))
         if not in_flight:
             self._views[account] = view
+        if view.positions:
+            self._exposed.add(account)
         self._last[account] = time.monotonic()
         self._plan(account, time.monotonic() + self._interval_s)
         try:

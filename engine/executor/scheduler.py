@@ -114,7 +114,7 @@ class Scheduler:
                 heapq.heappop(queue.heap)
                 continue
             job = lane.jobs[0]
-            wait = 0.0 if job.unresolved else max(queue.breaker.delay(job.is_exit), self._limits.ip_delay(venue))
+            wait = 0.0 if job.unresolved else max(queue.breaker.delay(job.is_exit), self._limits.ip_delay(venue, job.account))
             if wait:
                 self._later(queue, wait)
                 break

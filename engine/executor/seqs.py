@@ -12,6 +12,15 @@ from dataclasses import dataclass
 import msgspec
 
 
+class FundingMark(msgspec.Struct, frozen=True):
+    """Funding payments before `paid_to` (ms) are reported or concern nobody; reports of later ones lie at execution offset `offset` or
+    behind it, where the claim in force is `epoch`."""
+
+    paid_to: int
+    offset: int
+    epoch: int
+
+
 class Hint(msgspec.Struct, frozen=True):
     """Every command up to `watermark` has ended; later ones are mentioned only from execution offset `executions` on, where the claim in
     force is `epoch`."""
@@ -19,6 +28,7 @@ class Hint(msgspec.Struct, frozen=True):
     watermark: int
     executions: int
     epoch: int
+    funding: FundingMark | None = None
 
 
 @dataclass(slots=True)

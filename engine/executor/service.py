@@ -18,11 +18,12 @@ from aiokafka.errors import KafkaError
 
 from engine.config import Settings
 from engine.domain.values import VENUES
-from engine.exchanges.session import open_net
+from engine.exchanges.session import open_net, open_paper_net
 from engine.exchanges.venues import open_venues
 from engine.exchanges.wire import now_ms
 from engine.executor.accounts import Directory, load_master_key
 from engine.executor.breaker import Breaker
+from engine.executor.funding import FundingReports
 from engine.executor.group import Shards
 from engine.executor.jobs import Account
 from engine.executor.journal import Journal, JournalClosed
@@ -51,25 +52,33 @@ class Executor:
 
     def __init__(self, settings: Settings, die: Callable[[BaseException], NoReturn] = die) -> None:
         self.settings, self._end = settings, die
-        self.net = open_net(settings)
-        self.exchanges = open_venues(self.net)
+        self.net, self.paper_net = open_net(settings), open_paper_net(settings)
+        self.exchanges = open_venues(self.net, self.paper_net)
         self.producer = build_producer(settings, "remora-executor")
-        self._limits = Limits(settings.venue_limits, time.monotonic, settings.ip_pause_s)
+        self._limits = Limits(settings.venue_limits, time.monotonic, settings.ip_pause_s, self._is_apart)
         self._breakers = {venue: Breaker(time.monotonic) for venue in VENUES}
         self._running: Counter[Account] = Counter()
         self.switches, self.switches_known, self._sweep_now = Switches(), asyncio.Event(), asyncio.Event()
         self._swept = 0
         self.stopping: asyncio.Task[None] | None = None
         self.directory = Directory(settings.database_url.get_secret_value(), load_master_key(settings), self._appeared)
-        self.market = Market(self.exchanges, self.producer, settings.topic(MARKET_REPORTS), lambda: 0 in self.shards.owned, now_ms)
+        self.market = self._build_market()
         self.reports = self._build_reports()
         self.desk = self._build_desk()
         attempt, resolve = Placement(self.desk).attempt, Recovery(self.desk).resolve
         self.scheduler = Scheduler(attempt, resolve, self._limits, self._breakers, self._running, settings.orders_in_flight, self._die)
         self.shards = Shards(settings, self.producer, self.scheduler, self.reports.touched, self._taken, self._die)
+        self.funding = self._build_funding()
 
     def _die(self, error: BaseException) -> NoReturn:
         self._end(reach.clearly(self.settings, error))
+
+    def _is_apart(self, account: Account) -> bool:
+        return self.paper_net is not None and self.directory.is_paper(account)
+
+    def _build_market(self) -> Market:
+        topic, publishes = self.settings.topic(MARKET_REPORTS), lambda: 0 in self.shards.owned
+        return Market(self.exchanges, self.producer, topic, publishes, self.directory.keys_of, now_ms)
 
     def _build_reports(self) -> AccountReports:
         return AccountReports(
@@ -81,6 +90,18 @@ class Executor:
             lambda account: self._running.get(account, 0),
             lambda: self.scheduler.busy,
             self.settings.equity_interval_s,
+            now_ms,
+        )
+
+    def _build_funding(self) -> FundingReports:
+        return FundingReports(
+            self.settings,
+            self.exchanges,
+            self._limits,
+            self.directory.credential,
+            self.directory.accounts,
+            lambda: self.shards.owned,
+            self.reports.take_exposed,
             now_ms,
         )
 
@@ -97,7 +118,8 @@ class Executor:
             rules=self.market.rules,
             now=now_ms,
             recv_window_ms=self.settings.recv_window_ms,
-            simulated=self.settings.exchange_url is not None,
+            simulated=self.settings.exchange_url is not None or self.paper_net is not None,
+            apart=self.paper_net is not None,
             absent_quiet_s=self.settings.absent_quiet_s,
             engine_time_s=self.settings.engine_time_s,
         )
@@ -108,8 +130,10 @@ class Executor:
 
     def _appeared(self, account: Account) -> None:
         self.reports.appeared(account)
+        self.market.appeared(account[1])
 
     def _taken(self, partition: int) -> None:
+        self.funding.taken()
         if partition == 0:
             self.market.claimed()
         for account in self.directory.accounts():
@@ -154,6 +178,7 @@ class Executor:
             self.directory.watch(),
             self.market.run(self.settings.marks_interval_s),
             self.reports.run(),
+            self.funding.run(),
             self.sweep(),
         ]
 
@@ -188,6 +213,8 @@ class Executor:
         await self.producer.stop()  # type: ignore[no-untyped-call]
         await self.directory.close()
         await self.net.close()
+        if self.paper_net is not None:
+            await self.paper_net.close()
 
 
 async def run(settings: Settings) -> None:

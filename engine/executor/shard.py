@@ -16,7 +16,7 @@ from engine.executor.history import History, OpenAttempt
 from engine.executor.jobs import Account, Job
 from engine.executor.journal import Journal
 from engine.executor.scheduler import Scheduler
-from engine.executor.seqs import Hint, Seqs
+from engine.executor.seqs import FundingMark, Hint, Seqs
 
 _DECODER = msgspec.json.Decoder(TradeCommand)
 
@@ -36,6 +36,8 @@ class Shard:
     rewound: bool = False
     jobs: dict[str, Job] = field(default_factory=dict)
     committed: tuple[int, Hint] | None = None
+    funding: FundingMark | None = None
+    """How far funding is reported; goes with the hint to the next owner."""
 
     def recover(self, history: History) -> None:
         """Queue the attempts without an outcome, to be reconciled before anything of their account and symbol."""
@@ -78,7 +80,10 @@ class Shard:
 
     def resume_point(self) -> tuple[int, Hint] | None:
         """What to commit to the group, when it has changed."""
-        point = self.seqs.resume(self.next_command, self.journal.next_offset, self.journal.epoch)
+        found = self.seqs.resume(self.next_command, self.journal.next_offset, self.journal.epoch)
+        if found is None:
+            return None
+        point = found[0], msgspec.structs.replace(found[1], funding=self.funding)
         return point if point != self.committed else None
 
     def close(self) -> None:

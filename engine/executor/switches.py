@@ -21,6 +21,8 @@ from engine.topology import CONTROL
 
 log = logging.getLogger(__name__)
 STRICTNESS: Final[dict[SwitchState, int]] = {"running": 0, "close_only": 1, "halt": 2, "halt_exits": 3}
+REMEMBERED: Final = 10_000
+"""Requests whose repeat is dropped, as the shards drop it: an old halt that comes twice must not undo the resume between."""
 _DECODER = msgspec.json.Decoder(ControlRecord)
 
 
@@ -29,6 +31,7 @@ class Switches:
 
     def __init__(self) -> None:
         self._states: dict[tuple[str, str], SwitchState] = {}
+        self._requests: dict[str, None] = {}
         self.changed = 0
 
     def fold(self, value: bytes) -> None:
@@ -38,7 +41,10 @@ class Switches:
         except msgspec.DecodeError as error:
             log.warning("control record skipped: %s", error)
             return
-        if isinstance(record, SetSwitch):
+        if isinstance(record, SetSwitch) and record.request_id not in self._requests:
+            self._requests[record.request_id] = None
+            if len(self._requests) > REMEMBERED:
+                del self._requests[next(iter(self._requests))]
             self._states[(record.scope, record.target if record.scope != "global" else "")] = record.state
             self.changed += 1
 

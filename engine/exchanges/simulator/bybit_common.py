@@ -12,6 +12,7 @@ from engine.exchanges.simulator.world import World
 VENUE_OF: Final = {"spot": "bybit", "linear": "bybitlinear"}
 _SPOT: Final = {
     "duplicate_client_id": (170141, "Duplicate clientOrderId"),
+    "market_closed": (170210, "New order rejected."),
     "insufficient_balance": (170131, "Insufficient balance."),
     "quantity_zero": (170136, "Order quantity lower than the minimum."),
     "quantity_step": (170137, "Order volume decimal too long"),
@@ -24,6 +25,7 @@ _SPOT: Final = {
 }
 _LINEAR: Final = {
     "duplicate_client_id": (110072, "OrderLinkedID is duplicate"),
+    "market_closed": (110003, "Order price exceeds the allowable range."),
     "insufficient_margin": (110007, "ab not enough for new order"),
     "reduce_only": (110017, "current position is zero, cannot fix reduce-only order qty"),
     "position_side": (10001, "position idx not match position mode"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 from engine.exchanges.simulator import margin
@@ -21,6 +21,8 @@ class Engine:
         self.markets, self.prices, self.ledger, self.clock = markets, prices, ledger, clock
         self.resting: dict[str, dict[int, Order]] = {}
         self._protected: dict[str, dict[tuple[str, str, str], tuple[Account, Position]]] = {}
+        self.closed: dict[str, Callable[[], bool]] = {}
+        """By venue, whether its markets are closed; a venue that is not here is open."""
         self._order_id = clock.now_ms() * 1000
         self._trade_id = clock.now_ms()
 
@@ -32,6 +34,9 @@ class Engine:
     def check(self, account: Account, ask: NewOrder) -> None:
         """Raises `Refused` when the account may not place this order now."""
         self._check_client_id(account, ask)
+        closed = self.closed.get(ask.market.venue)
+        if closed is not None and closed():
+            raise Refused("market_closed")
         if not account.can_trade:
             raise Refused("not_permitted")
         if not ask.market.is_spot:

@@ -49,6 +49,7 @@ class PricePath:
         self._seed, self._shape = seed, shape
         self._random = random.Random(seed)
         self._books: dict[Market, Book] = {}
+        self._touches: dict[str, tuple[Level, Level]] = {}
 
     def set(self, coin: str, price: Decimal) -> None:
         """Drive a coin to a price (quote per the whale's unit)."""
@@ -56,6 +57,14 @@ class PricePath:
         self._prices[coin] = price
         self._versions[coin] += 1
         self._driven.add(coin)
+
+    def follow(self, coin: str, bid: Decimal, bids: Decimal, ask: Decimal, asks: Decimal) -> None:
+        """Drive a coin by somebody's best prices and their quantities: they are the first level of its book."""
+        touch = (bid, bids), (ask, asks)
+        self.add(coin, (bid + ask) / 2)
+        if self._touches.get(coin) != touch:
+            self._touches[coin] = touch
+            self.set(coin, (bid + ask) / 2)
 
     def walk(self, volatility_bps: float) -> Iterable[str]:
         """One step of the seeded random walk; returns the coins that moved."""
@@ -92,7 +101,12 @@ class PricePath:
         shape, rng = self._shape, random.Random(f"{self._seed}:{market.venue}:{market.id}:{version}")
         drift = Decimal(repr(round(rng.uniform(-shape.drift_bps, shape.drift_bps), 4))) * _BPS
         mid = self._prices[market.coin] * market.price_factor * (1 + drift)
+        touch = self._touches.get(market.coin)
+        if touch:
+            mid = self._prices[market.coin]
         bids, asks = self._side(market, mid, -1, rng), self._side(market, mid, 1, rng)
+        if touch:
+            bids, asks = [touch[0], *_beyond(bids, touch[0][0], -1)], [touch[1], *_beyond(asks, touch[1][0], 1)]
         return Book(version, max(_on(mid, market.tick, ROUND_FLOOR), market.tick), bids, asks)
 
     def _side(self, market: Market, mid: Decimal, sign: int, rng: random.Random) -> list[Level]:
@@ -109,6 +123,10 @@ class PricePath:
             levels.append((price, max(_on(quote / price, market.step, ROUND_FLOOR), market.step)))
             last, away = price, away + shape.gap_bps * (0.5 + rng.random())
         return levels
+
+
+def _beyond(levels: list[Level], best: Decimal, sign: int) -> list[Level]:
+    return [level for level in levels if (level[0] - best) * sign > 0]
 
 
 def _on(value: Decimal, step: Decimal, rounding: str) -> Decimal:

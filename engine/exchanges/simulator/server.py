@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.web import BaseRequest
@@ -23,6 +23,7 @@ from engine.exchanges.simulator.dispatch import Dispatcher, exchange_of
 from engine.exchanges.simulator.faults import FaultPlan
 from engine.exchanges.simulator.ledger import Ledger
 from engine.exchanges.simulator.limits import Limits
+from engine.exchanges.simulator.live import follow_live
 from engine.exchanges.simulator.markets import REFERENCE, build_markets
 from engine.exchanges.simulator.matching import Engine
 from engine.exchanges.simulator.mischief import Mischief
@@ -32,6 +33,8 @@ from engine.exchanges.simulator.wire import GONE, Call, Reply
 from engine.exchanges.simulator.world import World
 from engine.lifecycle import announce_ready
 
+LIVE_S: Final = 1.0
+"""How often live prices are read."""
 _MAX_BODY = 64 * 1024 * 1024
 
 
@@ -70,6 +73,7 @@ class Simulator:
         self._admin = Admin(self.world, self.dispatcher, self.faults)
         self._runner: web.ServerRunner | None = None
         self._walker: asyncio.Task[None] | None = None
+        self._follower: asyncio.Task[None] | None = None
         self.url, self.tls_url, self.port, self.tls_port = "", "", 0, 0
         self.ca_file: Path | None = None
 
@@ -92,14 +96,19 @@ class Simulator:
 
     async def stop(self) -> None:
         """Close all connections and the ledger file."""
-        if self._walker is not None:
-            self._walker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._walker
+        for task in (self._walker, self._follower):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         await self._mischief.stop()
         if self._runner is not None:
             await self._runner.cleanup()
         self.world.ledger.close()
+
+    def follow(self, settings: Settings, interval_s: float = LIVE_S) -> None:
+        """Take markets and prices from the venues' public side from now on."""
+        self._follower = asyncio.create_task(follow_live(settings, self.world, interval_s))
 
     async def _walk(self) -> None:
         while True:
@@ -152,9 +161,14 @@ def _response(reply: Reply) -> web.Response:
     return web.Response(body=reply.encoded(), status=reply.status, headers=headers)
 
 
-async def run(settings: Settings, *, limits: str = "off", faults: str | None = None, options: Options | None = None) -> None:
-    """The CLI's role: serve on `settings.simulator_host:simulator_port` until cancelled, with a price walk and, with `faults`, mischief."""
-    simulator = Simulator(options or Options(limits=limits, faults=faults, walk_s=1.0))
+async def run(
+    settings: Settings, *, limits: str = "off", faults: str | None = None, live_prices: bool = False, options: Options | None = None
+) -> None:
+    """The CLI's role: serve on `settings.simulator_host:simulator_port` until cancelled, with a price walk (or live public prices, see
+    `live.py`) and, with `faults`, mischief."""
+    simulator = Simulator(options or Options(limits=limits, faults=faults, walk_s=0.0 if live_prices else 1.0))
+    if live_prices:
+        simulator.follow(settings)
     tls = settings.simulator_tls_dir
     await simulator.start(settings.simulator_host, settings.simulator_port, tls, settings.simulator_tls_port)
     announce_ready(settings, "simulator", url=simulator.url, port=simulator.port, tls_port=simulator.tls_port)

@@ -14,6 +14,7 @@ from typing import Final
 import psycopg
 from psycopg.rows import TupleRow
 
+from engine.domain.values import Venue
 from engine.errors import DependencyUnreachable
 from engine.exchanges.port import Credential
 from engine.executor.accounts.sealing import MasterKey, VaultSealed
@@ -34,6 +35,7 @@ class Directory:
         self._known: dict[Account, Credential] = {}
         self._revision = 0
         self._count = -1
+        self._turn = 0
         self._conn: psycopg.AsyncConnection[TupleRow] | None = None
         self._lock = asyncio.Lock()
 
@@ -105,6 +107,17 @@ class Directory:
     def accounts(self) -> list[Account]:
         """Every account that is known."""
         return list(self._known)
+
+    def is_paper(self, account: Account) -> bool:
+        """Whether its keys are known to be a paper account's."""
+        keys = self._known.get(account)
+        return keys is not None and keys.paper
+
+    async def keys_of(self, venue: Venue) -> Credential | None:
+        """Keys of any real account of the venue, each time another's; None when it has none."""
+        known = [account for account, keys in self._known.items() if account[1] == venue and not keys.paper]
+        self._turn += 1
+        return await self.credential(known[self._turn % len(known)]) if known else None
 
     async def close(self) -> None:
         """Close the connection."""

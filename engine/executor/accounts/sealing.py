@@ -62,6 +62,7 @@ class Sealed:
 class _Keys(msgspec.Struct, frozen=True):
     api_key: str
     secret: str
+    paper: bool = False
 
 
 def owner_data(follower_id: str, venue: str, version: int) -> bytes:
@@ -81,17 +82,17 @@ def _open(aead: AESGCM, sealed: bytes, whose: bytes) -> bytes:
         raise VaultSealed("a credential does not open under this master key") from None
 
 
-def seal(master: MasterKey, whose: bytes, api_key: SecretStr, secret: SecretStr) -> Sealed:
+def seal(master: MasterKey, whose: bytes, api_key: SecretStr, secret: SecretStr, paper: bool = False) -> Sealed:
     """Seal a pair of keys under a fresh data key."""
     data_key = AESGCM.generate_key(KEY_BYTES * 8)
-    clear = msgspec.json.encode(_Keys(api_key.get_secret_value(), secret.get_secret_value()))
+    clear = msgspec.json.encode(_Keys(api_key.get_secret_value(), secret.get_secret_value(), paper))
     return Sealed(master.wrap(data_key, whose), _seal(AESGCM(data_key), clear, whose))
 
 
-def unseal(master: MasterKey, whose: bytes, stored: Sealed) -> tuple[SecretStr, SecretStr]:
-    """API key and secret; raises `VaultSealed`."""
+def unseal(master: MasterKey, whose: bytes, stored: Sealed) -> tuple[SecretStr, SecretStr, bool]:
+    """API key, secret and whether they are a paper account's; raises `VaultSealed`."""
     keys = msgspec.json.decode(_open(AESGCM(master.unwrap(stored.wrapped_key, whose)), stored.sealed, whose), type=_Keys)
-    return SecretStr(keys.api_key), SecretStr(keys.secret)
+    return SecretStr(keys.api_key), SecretStr(keys.secret), keys.paper
 
 
 def new_master_key() -> SecretStr:

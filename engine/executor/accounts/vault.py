@@ -34,15 +34,20 @@ def account_mark(venue: str, api_key: SecretStr) -> str:
     return hashlib.sha256(f"{venue}\x1f{api_key.get_secret_value()}".encode()).hexdigest()
 
 
-def add_credential(conn: Connection, master: MasterKey, follower_id: str, venue: Venue, api_key: SecretStr, secret: SecretStr) -> int:
-    """Store or replace the keys of an account; gives the key version. Raises `ConfigInvalid` when the account is another follower's."""
-    return add_credentials(conn, master, [(follower_id, venue, api_key, secret)])[0]
+def add_credential(
+    conn: Connection, master: MasterKey, follower_id: str, venue: Venue, api_key: SecretStr, secret: SecretStr, paper: bool = False
+) -> int:
+    """Store or replace the keys of an account; gives the key version. `paper`: it is one at the paper venue beside the real ones. Raises
+    `ConfigInvalid` when the account is another follower's."""
+    return add_credentials(conn, master, [(follower_id, venue, api_key, secret)], paper)[0]
 
 
-def add_credentials(conn: Connection, master: MasterKey, accounts: Iterable[tuple[str, Venue, SecretStr, SecretStr]]) -> list[int]:
+def add_credentials(
+    conn: Connection, master: MasterKey, accounts: Iterable[tuple[str, Venue, SecretStr, SecretStr]], paper: bool = False
+) -> list[int]:
     """`add_credential` of many accounts in one transaction: all or none."""
     try:
-        versions = [_store(conn, master, *account) for account in accounts]
+        versions = [_store(conn, master, *account, paper) for account in accounts]
     except psycopg.errors.UniqueViolation:
         conn.rollback()
         raise ConfigInvalid("this venue account already belongs to another follower") from None
@@ -50,14 +55,14 @@ def add_credentials(conn: Connection, master: MasterKey, accounts: Iterable[tupl
     return versions
 
 
-def _store(conn: Connection, master: MasterKey, follower_id: str, venue: Venue, api_key: SecretStr, secret: SecretStr) -> int:
+def _store(conn: Connection, master: MasterKey, follower_id: str, venue: Venue, api_key: SecretStr, secret: SecretStr, paper: bool) -> int:
     if venue not in VENUES:
         raise ConfigInvalid(f"unknown venue {venue!r}")
     row = conn.execute(
         "SELECT key_version FROM vault.credentials WHERE follower_id = %s AND venue = %s FOR UPDATE", (follower_id, venue)
     ).fetchone()
     version = row[0] + 1 if row else 1
-    stored = seal(master, owner_data(follower_id, venue, version), api_key, secret)
+    stored = seal(master, owner_data(follower_id, venue, version), api_key, secret, paper)
     conn.execute(
         "INSERT INTO vault.credentials (follower_id, venue, key_version, master_fingerprint, wrapped_key, sealed, account_mark)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (follower_id, venue) DO UPDATE SET key_version = excluded.key_version,"
@@ -78,8 +83,8 @@ def remove_credential(conn: Connection, follower_id: str, venue: Venue) -> bool:
 def open_row(master: MasterKey, row: tuple[Any, ...]) -> Credential:
     """A stored row (`_COLUMNS`) as a credential; raises `VaultSealed`."""
     follower_id, venue, version, wrapped, sealed = row
-    api_key, secret = unseal(master, owner_data(follower_id, venue, version), Sealed(wrapped, sealed))
-    return Credential(follower_id, venue, api_key, secret, version)
+    api_key, secret, paper = unseal(master, owner_data(follower_id, venue, version), Sealed(wrapped, sealed))
+    return Credential(follower_id, venue, api_key, secret, version, paper)
 
 
 def load_credentials(conn: Connection, master: MasterKey, followers: Iterable[str] | None = None) -> list[Credential]:

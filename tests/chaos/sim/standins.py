@@ -101,7 +101,7 @@ def _standins(world: World) -> dict[str, Any]:
         # The quick way of reading goes below the consumer; its own tests hold it to the same promise.
         "fetch_range": consume.read_range,
         "open_net": lambda _: _Net(),
-        "open_venues": lambda _: {venue: VirtualVenue(venue, world.book) for venue in VENUES},
+        "open_venues": lambda *_: {venue: VirtualVenue(venue, world.book) for venue in VENUES},
         "load_master_key": lambda _: None,
         "directory": directory(world.accounts),
         "build_app": build_app,

@@ -9,7 +9,7 @@ from decimal import Decimal
 from engine.domain.messages import PlaceOrder
 from engine.domain.values import MarketRules, Venue, VenuePosition
 from engine.exchanges.judge import Reply, judge_binance, judge_bybit
-from engine.exchanges.port import AccountView, Answer, CallFailed, Credential, Hint, Judgement, OrderRequest, OrderState, Verdict
+from engine.exchanges.port import AccountView, Answer, CallFailed, Credential, Funding, Hint, Judgement, OrderRequest, OrderState, Verdict
 from tests.chaos.sim.exchange import Book, Placed, price_of, rules_of, symbols_of
 from tests.chaos.sim.loop import rest
 
@@ -37,6 +37,7 @@ class VirtualVenue:
         self.venue, self._book = venue, book
         self.is_bybit = venue.startswith("bybit")
         self.resend_safe = self.is_bybit
+        self.signed_rules = False
 
     async def start(self) -> None:
         """Markets are known."""
@@ -44,6 +45,14 @@ class VirtualVenue:
     def rules(self) -> tuple[MarketRules, ...]:
         """Market rules."""
         return rules_of(self.venue)
+
+    async def load_signed_rules(self, keys: Credential) -> None:
+        """All rules are public."""
+
+    async def funding(self, keys: Credential, since_ms: int) -> list[Funding]:
+        """Nobody pays."""
+        del keys, since_ms
+        return []
 
     async def marks(self) -> dict[str, Decimal]:
         """Prices."""

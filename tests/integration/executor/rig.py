@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -101,7 +102,7 @@ class Rig:
 
     async def switch(self, state: str, scope: str = "global", target: str = "") -> None:
         """Set a switch."""
-        record = SetSwitch(request_id=f"r{now_ms()}", scope=scope, target=target, state=state)  # type: ignore[arg-type]
+        record = SetSwitch(request_id=uuid.uuid4().hex, scope=scope, target=target, state=state)  # type: ignore[arg-type]
         await self.producer.send_and_wait(self.settings.topic(CONTROL), _ENCODER.encode(record), partition=0)
 
     async def executions(self) -> list[tuple[int, int, Execution]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import count
 
 import msgspec
 import pytest
@@ -15,7 +16,7 @@ from engine.exchanges.port import Hint, Judgement, Verdict
 from engine.executor.accounts.sealing import VaultSealed, load_master_key, new_master_key, owner_data, parse_master_key, seal, unseal
 from engine.executor.breaker import FAILURES_TO_OPEN, Breaker
 from engine.executor.history import History
-from engine.executor.limits import Bucket, Limits, Rate
+from engine.executor.limits import RATES, REPORT_SHARE, Bucket, Limits, Rate
 from engine.executor.seqs import Hint as ResumeHint
 from engine.executor.seqs import SeqGap, Seqs
 from engine.executor.switches import Switches
@@ -145,6 +146,54 @@ def test_reads_leave_a_share_to_orders() -> None:
     assert reads < 60
 
 
+@pytest.mark.parametrize("venue", ["binance", "bybit", "bybitlinear"])
+def test_orders_that_use_all_they_may_leave_reports_their_share(venue: str) -> None:
+    """A minute of more orders than the IP may send: reports go on, and both together stay below the venue's count in every window."""
+    clock, orders, reports = Clock(), 0, 0
+    used: list[tuple[float, float]] = []
+    limits = Limits(True, clock, 600.0)
+    rates = RATES[venue]  # type: ignore[index]
+    for step in range(60_000):
+        account = (f"f{step}", venue)
+        if not limits.ip_delay(venue) and not limits.take_order(account, venue):  # type: ignore[arg-type]
+            orders += 1
+            used.append((clock.now, rates.costs["order"]))
+        if not limits.take_read(account, venue):  # type: ignore[arg-type]
+            reports += 1
+            used.append((clock.now, rates.costs["report"]))
+        clock.now += 0.001
+    share = rates.ip.amount / rates.ip.window_s * 60 * REPORT_SHARE / rates.costs["report"]
+    assert reports > 0.8 * share and orders > 0.6 * rates.ip.amount / rates.ip.window_s * 60, (reports, orders)
+    assert _most_in_a_window(used, rates.ip.window_s) <= rates.ip.amount
+
+
+def _most_in_a_window(used: list[tuple[float, float]], window_s: float) -> float:
+    most = total = 0.0
+    first = 0
+    for at, cost in used:
+        total += cost
+        while used[first][0] <= at - window_s:
+            total -= used[first][1]
+            first += 1
+        most = max(most, total)
+    return most
+
+
+def test_an_account_at_the_paper_venue_uses_no_budget_and_is_paused_alone() -> None:
+    clock = Clock()
+    limits = Limits(True, clock, 600.0, lambda account: account[0] == "paper")
+    paper, live = ("paper", "binance"), ("live", "binance")
+    whole = Judgement(Verdict.REJECTED, Hint.LIMITED, retry_after_s=7.0, whole_ip=True)
+    limits.pause(live, whole)  # type: ignore[arg-type]
+    assert limits.ip_delay("binance", live) == 7 and limits.ip_delay("binance", paper) == 0  # type: ignore[arg-type]
+    assert limits.take_read(paper, "binance") == 0 and limits.take_read(live, "binance") == 7  # type: ignore[arg-type]
+    clock.now += 8
+    limits.pause(paper, whole)  # type: ignore[arg-type]
+    assert limits.ip_delay("binance", live) == 0 and limits.take_order(paper, "binance") == 7  # type: ignore[arg-type]
+    clock.now += 8
+    assert not any(limits.take_order(paper, "binance") for _ in range(1000))  # type: ignore[arg-type]
+
+
 def test_pauses_are_obeyed_also_with_limits_off() -> None:
     clock = Clock()
     limits, account = Limits(False, clock, 600.0), ("f", "bybit")
@@ -197,11 +246,11 @@ def test_the_breaker_lets_one_exit_probe() -> None:
 
 
 def test_the_strictest_switch_counts() -> None:
-    switches = Switches()
+    switches, requests = Switches(), count()
     assert switches.refusal(order()) == ""
 
     def put(**fields: object) -> None:
-        switches.fold(msgspec.json.encode(SetSwitch(request_id="r", **fields)))  # type: ignore[arg-type]
+        switches.fold(msgspec.json.encode(SetSwitch(request_id=str(next(requests)), **fields)))  # type: ignore[arg-type]
 
     put(scope="whale", target="w", state="close_only")
     assert switches.refusal(order()) == "close_only"
@@ -228,7 +277,7 @@ A, B = parse_master_key(SecretStr("00" * 32)), parse_master_key(SecretStr("01" *
 def test_a_credential_opens_only_for_its_owner_and_key() -> None:
     whose = owner_data("f", "binance", 1)
     stored = seal(A, whose, SecretStr("key"), SecretStr("secret"))
-    assert [value.get_secret_value() for value in unseal(A, whose, stored)] == ["key", "secret"]
+    assert [value.get_secret_value() for value in unseal(A, whose, stored)[:2]] == ["key", "secret"]
     assert b"secret" not in stored.sealed + stored.wrapped_key
     for master, owner in (
         (B, whose),
