@@ -140,11 +140,12 @@ async def _measure(bench: Bench, pid: int) -> dict[str, Any]:
         rates.append(await bench.through_executor(f"run-{turn}", bench.orders))
         raw.append(await bench.bare(f"bare-{turn}", bench.orders))
     return {
+        "value": round(max(rates)),
+        "unit": "orders/s",
+        "raw": round(max(raw)),
         "venue": bench.venue,
         "orders": bench.orders,
         "accounts": bench.accounts,
-        "orders_per_s": round(max(rates)),
-        "raw_ccxt_per_s": round(max(raw)),
         "ratio": round(max(rates) / max(raw), 2),
         "rss_mb": round(rss_mb(pid), 1),
     }
