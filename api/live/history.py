@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from heapq import merge
 from typing import Final, Literal
 
 from aiokafka import AIOKafkaConsumer
@@ -140,13 +141,14 @@ class History:
         return True
 
     def _missed(self, mark: Mark) -> Missed:
-        found: list[Round] = []
-        for number, offset in enumerate(mark.vector):
-            while (round_ := self._index[number].get(offset)) is not None:
-                found.append(round_)
-                offset = round_.end
-        found.sort(key=lambda round_: (round_.at_ms, round_.partition, round_.before))
-        return Missed(deque(found), list(mark.vector), mark.inside)
+        """By time, those of one partition in their order."""
+        following = [self._from(number, offset) for number, offset in enumerate(mark.vector)]
+        return Missed(deque(merge(*following, key=lambda round_: round_.at_ms)), list(mark.vector), mark.inside)
+
+    def _from(self, partition: int, offset: int) -> Iterator[Round]:
+        while (round_ := self._index[partition].get(offset)) is not None:
+            yield round_
+            offset = round_.end
 
 
 async def _reader_at(consumer: AIOKafkaConsumer, topic: str, partition: int, start: int) -> RoundReader | None:

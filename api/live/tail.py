@@ -56,6 +56,11 @@ class Tail:
                 log.warning("the live feed waits: %s", error or type(error).__name__)
                 await asyncio.sleep(RETRY_S)
 
+    def settled(self, partition: int, end: int) -> int:
+        """Where the accepted rounds of a partition end whose last record is at `end`; `end` itself while it is not known."""
+        reader = self._readers[partition] if self._readers else None
+        return reader.position.next_offset if reader is not None and reader.next_offset >= end else end
+
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
         if not self._readers:
             positions = [await self._start(consumer, number) for number in range(self._settings.partitions)]
