@@ -12,40 +12,91 @@ from contextlib import asynccontextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from api import decisions, errors, health, positions, queue, signals, trades
+from api import (
+    accounts,
+    audit,
+    dashboard,
+    decisions,
+    errors,
+    followers,
+    health,
+    metrics,
+    openapi,
+    positions,
+    queue,
+    signals,
+    switches,
+    trades,
+    whales,
+)
+from api.bodies import BoundedBodies
+from api.control import Control
+from api.ends import LogEnds
 from api.live import route as live
 from api.live.hub import Live
+from api.metrics import Metrics, Timed
 from api.reading import Reads
 from api.security import Guard, login
+from api.writing import Writes
 from engine.config import Settings
 from engine.errors import ConfigInvalid
 from engine.lifecycle import announce_ready
 from projections.access import AccessStore
 from projections.reads import ReadModels
 
-ROUTERS = (signals.router, decisions.router, trades.router, positions.router, queue.router, health.router, login.router, live.router)
+ROUTERS = (
+    signals.router,
+    decisions.router,
+    trades.router,
+    positions.router,
+    followers.router,
+    accounts.router,
+    whales.router,
+    queue.router,
+    switches.router,
+    audit.router,
+    health.router,
+    live.router,
+    metrics.router,
+    login.router,
+)
 
 
 def build(settings: Settings, models: ReadModels | None = None) -> FastAPI:
     """The app with all routes. Its pool opens and closes with the app's lifespan."""
     models = models or ReadModels(settings)
+    feeds = Live(settings, models)
+    ends = LogEnds(settings, feeds.tail.settled)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with models:
             app.state.live.start()
+            ends.start()
             try:
                 yield
             finally:
+                await ends.stop()
                 await app.state.live.stop()
+                await app.state.writes.close()
+                await app.state.control.close()
 
-    app = FastAPI(title="Remora", version="1", lifespan=lifespan, redirect_slashes=False)
+    app = FastAPI(title="Remora", version="1", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None)
+    store = AccessStore(models)
+    app.state.settings = settings
     app.state.reads = Reads(settings, models)
-    app.state.live = Live(settings, models)
-    app.state.guard = Guard(settings, AccessStore(models))
+    app.state.live = feeds
+    app.state.metrics = Metrics(feeds, ends)
+    app.state.guard = Guard(settings, store)
+    app.state.writes = Writes(settings, store)
+    app.state.control = Control(settings)
+    app.add_middleware(BoundedBodies)
+    app.add_middleware(Timed, metrics=app.state.metrics)
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    openapi.install(app)
+    dashboard.install(app)
     return app
 
 

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
+from api.errors import READS, answers
 from api.pages import Cursor, Limit, read_number, read_time
-from api.reading import Freshness, MinPosition, Reading
-from projections.ids import user_id
+from api.reading import Freshness, MinPosition, Reading, rows_of
+from api.security import Reader
 
-router = APIRouter(prefix="/v1/decisions", tags=["decisions"])
+router = APIRouter(prefix="/v1/decisions", tags=["decisions"], responses=answers(*READS))
 Text = Annotated[str | None, Query(max_length=128)]
 ORDER = ("decided_at", "signal_id", "user_id")
 
@@ -68,6 +69,7 @@ def to_decision(row: dict[str, Any]) -> Decision:
 @router.get("")
 async def list_decisions(
     reads: Reading,
+    caller: Reader,
     signal: Text = None,
     follower: Text = None,
     whale: Text = None,
@@ -81,7 +83,7 @@ async def list_decisions(
     await reads.wait_for(min_position)
     fresh = await reads.freshness()
     filters = {
-        "user_id": user_id(follower) if follower else None,
+        "user_id": rows_of(caller, follower),
         "signal_key": signal,
         "whale": whale,
         "outcome": outcome,

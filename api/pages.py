@@ -38,6 +38,13 @@ def read_number(value: Any) -> int:
     return value
 
 
+def read_text(value: Any) -> str:
+    """A short text."""
+    if not isinstance(value, str) or len(value) > 128:
+        raise ValueError("not a short text")
+    return value
+
+
 def decode_cursor(cursor: str | None, readers: Sequence[Reader]) -> tuple[Any, ...] | None:
     """The sort values in a cursor; one that we did not write is refused."""
     if cursor is None:
@@ -49,7 +56,7 @@ def decode_cursor(cursor: str | None, readers: Sequence[Reader]) -> tuple[Any, .
         return tuple(read(value) for read, value in zip(readers, values, strict=True))
     except (ValueError, TypeError, OverflowError, binascii.Error, RecursionError) as error:
         raise BadCursor(
-            "The cursor is not one that this list gave.", errors=[{"loc": ["query", "cursor"], "msg": "not a cursor"}]
+            "The cursor is not one that this list gave.", errors=[{"field": "query.cursor", "expected": "`next` of a page"}]
         ) from error
 
 

@@ -6,20 +6,24 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 
+from api.errors import READS, WRITES, Conflict, Unknown, answers
 from api.pages import Cursor, Limit, read_number
-from api.reading import Freshness, MinPosition, Reading
+from api.reading import Freshness, MinPosition, Reading, rows_of
+from api.security import Reader, Trader
+from api.writing import Accepted, Writing
+from engine.domain.messages import ClosePosition
 from engine.domain.values import Venue
-from projections.ids import user_id
 
-router = APIRouter(prefix="/v1/positions", tags=["positions"])
+router = APIRouter(prefix="/v1/positions", tags=["positions"], responses=answers(*READS))
 Text = Annotated[str | None, Query(max_length=128)]
 
 
 class Position(BaseModel):
-    """One lot. `quantity` is held, `pending` and `reserved` are ordered and not ended; profit, fees and funding are of its whole life."""
+    """One lot. `quantity` is held, `pending` and `reserved` are ordered and not ended; profit, fees and funding are of its whole life.
+    `unrealised_pnl` is against `mark_price`, the venue's newest, `mark_age_ms` old; null while nothing is held or no mark is known."""
 
     id: str
     follower_id: str | None
@@ -34,6 +38,9 @@ class Position(BaseModel):
     reserved: Decimal
     entry_price: Decimal | None
     realized_pnl: Decimal
+    unrealised_pnl: Decimal | None = None
+    mark_price: Decimal | None = None
+    mark_age_ms: int | None = None
     fee_base: Decimal
     fee_quote: Decimal
     funding: Decimal
@@ -64,6 +71,7 @@ def to_position(row: dict[str, object]) -> Position:
 @router.get("")
 async def list_positions(
     reads: Reading,
+    caller: Reader,
     follower: Text = None,
     whale: Text = None,
     status: Literal["open", "pending", "closed"] | None = None,
@@ -77,7 +85,7 @@ async def list_positions(
     await reads.wait_for(min_position)
     fresh = await reads.freshness()
     filters = {
-        "user_id": user_id(follower) if follower else None,
+        "user_id": rows_of(caller, follower),
         "whale": whale,
         "status": status,
         "exchange": exchange,
@@ -85,3 +93,22 @@ async def list_positions(
     }
     rows, following = await reads.page("list_positions", filters, ("id",), (read_number,), cursor, limit)
     return Positions(items=[to_position(row) for row in rows], next=following, freshness=fresh)
+
+
+@router.post("/{position_id}/close", status_code=202, responses=answers(*WRITES))
+async def close_position(
+    reads: Reading, caller: Trader, write: Writing, position_id: Annotated[int, Path(ge=0, lt=1 << 63)], min_position: MinPosition = None
+) -> Accepted:
+    """Close a lot: what this follower holds of this whale's on this market."""
+    await reads.wait_for(min_position)
+    lot = await reads.row("get_position", id=position_id)
+    if lot is None or not caller.sees(lot["follower_key"]):
+        raise Unknown(f"There is no position {position_id} that the key may close.")
+    asked, follower = write(caller), lot["follower_key"]
+
+    async def build() -> ClosePosition:
+        if lot["status"] == "closed":
+            raise Conflict("The position is closed already.")
+        return ClosePosition(request_id=asked.id, follower_id=follower, symbol=lot["symbol"], whale_id=lot["whale_key"], actor=caller.actor)
+
+    return await asked.command(follower, build)

@@ -12,12 +12,16 @@ from pydantic import BaseModel, Field
 
 from api.errors import BadPosition, NotVisibleYet
 from api.pages import Reader, decode_cursor, encode_cursor
+from api.security import Principal
 from engine.config import Settings
 from engine.topology import BROADCAST_SOURCES, EVENTS, SOURCES
+from projections.ids import user_id
 from projections.reads import ReadModels, Row
 
 WAIT_S: Final = 5.0
 POLL_S: Final = 0.02
+NOBODY: Final = -1
+"""No row has this `users.id`."""
 MinPosition = Annotated[
     str | None,
     Query(max_length=40, description="wait until this record is in the answer: `code/partition/offset`, for example `f/3/127`"),
@@ -64,7 +68,7 @@ class Reads:
         """Return when a record of a source is in the read models; at most `WAIT_S` later with an error."""
         if min_position is None:
             return
-        code, partition, offset = _parse(min_position)
+        code, partition, offset = read_position(min_position)
         until = time.monotonic() + WAIT_S
         while not self._seen(await self.partitions(), code, partition, offset):
             if time.monotonic() > until:
@@ -86,11 +90,20 @@ def freshness_of(partitions: Sequence[Row]) -> Freshness:
     return Freshness(age_ms=max(known) if known and len(known) == len(ages) else None, position=position)
 
 
-def _parse(text: str) -> tuple[str, int, int]:
+def read_position(text: str) -> tuple[str, int, int]:
+    """Code of the source, partition and offset. Errors: BadPosition."""
     code, *numbers = text.split("/")
     if code not in SOURCES or len(numbers) != 2 or not all(number.isascii() and number.isdigit() for number in numbers):
         raise BadPosition(f"min_position is `code/partition/offset` with a code of {', '.join(SOURCES)}.")
     return code, int(numbers[0]), int(numbers[1])
+
+
+def rows_of(caller: Principal, follower: str | None) -> int | None:
+    """The `users.id` that a list is filtered by: the caller's own follower, the one that was asked for, or none. Of others: nobody's."""
+    if not caller.sees(follower or caller.follower_id):
+        return NOBODY
+    wanted = caller.only(follower)
+    return user_id(wanted) if wanted else None
 
 
 def get_reads(request: Request) -> Reads:

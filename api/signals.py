@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
-from api.errors import Unknown
+from api.errors import READS, WRITES, Unknown, answers
 from api.pages import Cursor, Limit, read_number, read_time
 from api.reading import Freshness, MinPosition, Reading
-from engine.domain.values import Priority, SignalSource
+from api.security import Operator, Reader
+from api.writing import Accepted, Writing
+from engine.contracts.check import check_data
+from engine.contracts.types import Amount, Contract, Id, PositiveAmount, SignedAmount, Symbol, Timestamp, TradeType
+from engine.domain.values import Action, Priority, Side, SignalSource
+from engine.log.publish import Published, Publisher
 from projections.ids import whale_number
 
-router = APIRouter(prefix="/v1/signals", tags=["signals"])
+router = APIRouter(prefix="/v1/signals", tags=["signals"], responses=answers(*READS))
 Status = Literal["PENDING", "PROCESSING", "PROCESSED", "FAILED", "EXPIRED"]
 Text = Annotated[str | None, Query(max_length=128)]
 
@@ -51,6 +56,26 @@ class Signal(BaseModel):
     version: int
 
 
+class ManualSignal(Contract):
+    """A signal by hand: the fields of the contract, with source `manual` and an id from the request. `detected_at` is now when absent."""
+
+    model_config = ConfigDict(extra="forbid")
+    whale_id: Id
+    symbol: Symbol
+    trade_type: TradeType
+    action: Action
+    side: Side
+    quantity: PositiveAmount
+    price: PositiveAmount
+    position_before: SignedAmount | None = None
+    position_after: SignedAmount | None = None
+    whale_equity: Amount | None = None
+    leverage: PositiveAmount | None = None
+    priority: Priority = "medium"
+    detected_at: Timestamp | None = None
+    expires_at: Timestamp | None = None
+
+
 class Signals(BaseModel):
     """A page of signals, newest first."""
 
@@ -75,6 +100,7 @@ def to_signal(row: dict[str, object]) -> Signal:
 @router.get("")
 async def list_signals(
     reads: Reading,
+    caller: Reader,
     status: Status | None = None,
     priority: Priority | None = None,
     source: SignalSource | None = None,
@@ -98,8 +124,10 @@ async def list_signals(
     return Signals(items=[to_signal(row) for row in rows], next=following, freshness=fresh)
 
 
-@router.get("/{signal_id}")
-async def get_signal(reads: Reading, signal_id: Annotated[str, Path(max_length=64)], min_position: MinPosition = None) -> OneSignal:
+@router.get("/{signal_id}", responses=answers(404))
+async def get_signal(
+    reads: Reading, caller: Reader, signal_id: Annotated[str, Path(max_length=64)], min_position: MinPosition = None
+) -> OneSignal:
     """One signal by its id on the log."""
     await reads.wait_for(min_position)
     fresh = await reads.freshness()
@@ -107,3 +135,17 @@ async def get_signal(reads: Reading, signal_id: Annotated[str, Path(max_length=6
     if row is None:
         raise Unknown(f"There is no signal {signal_id!r}.")
     return OneSignal(item=to_signal(row), freshness=fresh)
+
+
+@router.post("", status_code=202, responses=answers(*WRITES))
+async def publish_signal(caller: Operator, write: Writing, body: ManualSignal) -> Accepted:
+    """Publish a signal by hand: every follower of the whale decides on it. Its signal_id is the answer's `id`."""
+    asked = write(caller)
+    told = body.model_dump(mode="json", exclude_none=True)
+    detected = {"detected_at": datetime.now(UTC).isoformat(timespec="milliseconds")}
+    signal = check_data(detected | told | {"signal_id": asked.id, "source": "manual"})
+
+    async def send(publisher: Publisher) -> Published:
+        return await publisher.publish_signal(signal, source=f"/remora/api/{caller.actor}")
+
+    return await asked.signal(signal.whale_id, send)

@@ -9,13 +9,13 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 
-from api.errors import Unknown
+from api.errors import READS, Unknown, answers
 from api.pages import Cursor, Limit, read_number, read_time
-from api.reading import Freshness, MinPosition, Reading
+from api.reading import Freshness, MinPosition, Reading, rows_of
+from api.security import Reader
 from engine.domain.values import OrderKind, Venue
-from projections.ids import user_id
 
-router = APIRouter(prefix="/v1/trades", tags=["trades"])
+router = APIRouter(prefix="/v1/trades", tags=["trades"], responses=answers(*READS))
 Status = Literal["pending", "attempted", "unknown", "filled", "partial", "unfilled", "rejected", "missed", "shadow"]
 Text = Annotated[str | None, Query(max_length=128)]
 
@@ -84,6 +84,7 @@ def to_trade(row: dict[str, object]) -> Trade:
 @router.get("")
 async def list_trades(
     reads: Reading,
+    caller: Reader,
     follower: Text = None,
     signal: Text = None,
     whale: Text = None,
@@ -99,7 +100,7 @@ async def list_trades(
     await reads.wait_for(min_position)
     fresh = await reads.freshness()
     filters = {
-        "user_id": user_id(follower) if follower else None,
+        "user_id": rows_of(caller, follower),
         "signal_key": signal,
         "whale": whale,
         "status": status,
@@ -111,12 +112,14 @@ async def list_trades(
     return Trades(items=[to_trade(row) for row in rows], next=following, freshness=fresh)
 
 
-@router.get("/{command_id}")
-async def get_trade(reads: Reading, command_id: Annotated[str, Path(max_length=64)], min_position: MinPosition = None) -> OneTrade:
+@router.get("/{command_id}", responses=answers(404))
+async def get_trade(
+    reads: Reading, caller: Reader, command_id: Annotated[str, Path(max_length=64)], min_position: MinPosition = None
+) -> OneTrade:
     """One order by its command id."""
     await reads.wait_for(min_position)
     fresh = await reads.freshness()
     row = await reads.row("get_trade_by_key", command_key=command_id)
-    if row is None:
+    if row is None or not caller.sees(row["follower_key"]):
         raise Unknown(f"There is no order {command_id!r}.")
     return OneTrade(item=to_trade(row), freshness=fresh)

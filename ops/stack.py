@@ -16,8 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from pydantic import SecretStr
+
 from engine.config import Settings, load_settings
 from ops.children import free_port
+from ops.commands.key import create_key
 from ops.commands.stack import initialise
 from ops.embedded.kafka import EmbeddedKafka
 from ops.embedded.postgres import EmbeddedPostgres
@@ -52,6 +55,8 @@ class Stack:
         self.kafka: EmbeddedKafka
         self.postgres: EmbeddedPostgres
         self.supervisor: Supervisor
+        self.api_key: SecretStr
+        """A key of the API that may do everything."""
 
     def __enter__(self) -> Self:
         try:
@@ -83,6 +88,7 @@ class Stack:
         self._step("topics, tables and simulator")
         self.supervisor.start("simulator", "simulator", *self._simulator_options)
         initialise(self.settings)
+        self.api_key = create_key(self.settings, "whoever started the stack", ["admin"]).secret
         self.supervisor.wait_ready("simulator")
         self._step("processes")
         for role in self.roles:

@@ -101,17 +101,25 @@ class AccessStore:
         """The token means nothing any more."""
         await self._one("end_session", token_hash=hash_of(token))
 
-    async def claim_answer(self, request_key: bytes, request_hash: bytes) -> tuple[bytes, dict[str, Any] | None]:
-        """Remember that a request is being answered. Gives the hash of what was first asked under its key, and its answer if known."""
+    async def claim_answer(self, request_key: bytes, request_hash: bytes, seconds: float) -> Row:
+        """Who answers a request: `mine` if we do for the next `seconds`, `fresh` if nobody tried before; `answer` if there is one."""
         row = None
         while row is None:  # A row that appeared meanwhile can be seen at the next look only.
-            row = await self._one("claim_answer", request_key=request_key, request_hash=request_hash)
-        return bytes(row["request_hash"]), row["answer"]
+            row = await self._one("claim_answer", request_key=request_key, request_hash=request_hash, seconds=seconds)
+        return row
 
     async def keep_answer(self, request_key: bytes, answer: dict[str, Any]) -> dict[str, Any]:
         """Keep the answer; gives the one that stands, which is the first."""
         row = await self._one("keep_answer", request_key=request_key, answer=Jsonb(answer, dumps=json.dumps))
         return row["answer"] if row else answer
+
+    async def free_answer(self, request_key: bytes) -> None:
+        """We do not know whether the request was carried out: the next one to ask finds out."""
+        await self._one("free_answer", request_key=request_key)
+
+    async def drop_answer(self, request_key: bytes) -> None:
+        """The request was refused and left nothing."""
+        await self._one("drop_answer", request_key=request_key)
 
     async def _one(self, statement: str, /, **values: Any) -> Row | None:
         found = await self._models.fetch(_statement(statement), values)

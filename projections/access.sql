@@ -42,17 +42,28 @@ RETURNING expires_at
 DELETE FROM access.sessions WHERE token_hash = %(token_hash)s RETURNING key_id
 
 -- name: claim_answer
--- Whether a request is new; what was asked under its key and answered, if it is not. Remembered for a week.
+-- Who gets `mine` answers the request. One that nobody answered can be taken over once its time is up. Remembered for a week.
 WITH gone AS (DELETE FROM access.answers WHERE created_at < now() - interval '7 days' AND request_key <> %(request_key)s),
-made AS (
-    INSERT INTO access.answers (request_key, request_hash) VALUES (%(request_key)s, %(request_hash)s)
-    ON CONFLICT (request_key) DO NOTHING RETURNING request_hash, answer
+claimed AS (
+    INSERT INTO access.answers AS a (request_key, request_hash, busy_until)
+    VALUES (%(request_key)s, %(request_hash)s, now() + make_interval(secs => %(seconds)s))
+    ON CONFLICT (request_key) DO UPDATE SET busy_until = excluded.busy_until
+    WHERE a.answer IS NULL AND a.request_hash = excluded.request_hash AND a.busy_until < now()
+    RETURNING request_hash, answer, created_at, true AS mine, xmax = 0 AS fresh
 )
-SELECT request_hash, answer FROM made
+SELECT request_hash, answer, created_at, mine, fresh FROM claimed
 UNION ALL
-SELECT request_hash, answer FROM access.answers WHERE request_key = %(request_key)s
-LIMIT 1
+SELECT request_hash, answer, created_at, false, false FROM access.answers
+WHERE request_key = %(request_key)s AND NOT EXISTS (SELECT FROM claimed)
 
 -- name: keep_answer
 -- The first answer stays.
 UPDATE access.answers SET answer = coalesce(answer, %(answer)s) WHERE request_key = %(request_key)s RETURNING answer
+
+-- name: free_answer
+-- The request may have come to nothing: whoever asks again may answer at once.
+UPDATE access.answers SET busy_until = now() - interval '1 second' WHERE request_key = %(request_key)s AND answer IS NULL RETURNING request_key
+
+-- name: drop_answer
+-- The request was refused: nothing was done, nothing is remembered.
+DELETE FROM access.answers WHERE request_key = %(request_key)s AND answer IS NULL RETURNING request_key

@@ -1,4 +1,4 @@
-"""Reading the tables: a name of `queries.sql` and values enter, a statement with its parameters leaves.
+"""Reading the tables: a name of `FILES` and values enter, a statement with its parameters leaves.
 
 Lists take filters from the fixed table below, so each combination is a statement of its own and gets its own plan.
 """
@@ -10,6 +10,7 @@ from typing import Any, Final, LiteralString
 
 from projections.sql import load
 
+FILES: Final = ("queries.sql", "lists.sql", "dashboard.sql")
 FILTERS: Final[dict[str, dict[str, LiteralString]]] = {
     "list_signals": {
         "status": "t.status = ANY(%(status)s)",
@@ -37,6 +38,26 @@ FILTERS: Final[dict[str, dict[str, LiteralString]]] = {
         "whale": "t.whale_key = %(whale)s",
         "before": "(t.decided_at, t.signal_id, t.user_id) < (%(before_0)s, %(before_1)s, %(before_2)s)",
     },
+    "list_followers": {
+        "user_id": "t.id = %(user_id)s",
+        "mode": "t.mode = %(mode)s",
+        "whale_id": (
+            "EXISTS (SELECT FROM user_whale_follows AS w WHERE w.user_id = t.id AND w.whale_id = %(whale_id)s AND w.unfollowed_at IS NULL)"
+        ),
+        "before": "t.id > %(before_0)s",
+    },
+    "list_accounts": {
+        "user_id": "t.user_id = %(user_id)s",
+        "venue": "t.venue = %(venue)s",
+        "before": "(t.user_id, t.venue) > (%(before_0)s, %(before_1)s)",
+    },
+    "equity_page": {
+        "user_id": "t.user_id = %(user_id)s",
+        "venue": "t.venue = %(venue)s",
+        "since": "t.bucket_at >= %(since)s",
+        "until": "t.bucket_at < %(until)s",
+        "before": "(t.bucket_at, t.venue) < (%(before_0)s, %(before_1)s)",
+    },
     "list_positions": {
         "user_id": "t.user_id = %(user_id)s",
         "status": "t.status = %(status)s",
@@ -50,8 +71,8 @@ FILTERS: Final[dict[str, dict[str, LiteralString]]] = {
 
 
 def query(name: str) -> LiteralString:
-    """A statement of `queries.sql` or `dashboard.sql` by its name."""
-    return (load("queries.sql") | load("dashboard.sql"))[name]
+    """A statement of one of `FILES` by its name."""
+    return next(found[name] for found in map(load, FILES) if name in found)
 
 
 def listing(name: str, filters: Mapping[str, Any], before: tuple[Any, ...] | None, limit: int) -> tuple[LiteralString, dict[str, Any]]:

@@ -21,7 +21,7 @@ with the cookie must carry `csrf_token(request)`: as header `X-CSRF-Token` (put 
 Long answers (SSE) ask once at the start: `still_allowed(request, caller)` says later whether the key or session still works.
 """
 
-from api.security.guard import Admin, Follower, Guard, Reader, Trader, Visitor, needs, still_allowed
+from api.security.guard import Admin, Follower, Guard, Operator, Reader, Trader, Visitor, needs, still_allowed
 from api.security.principal import Principal, Scope
 from api.security.session import COOKIE, csrf_token
 
@@ -30,6 +30,7 @@ __all__ = [
     "Admin",
     "Follower",
     "Guard",
+    "Operator",
     "Principal",
     "Reader",
     "Scope",

@@ -161,6 +161,13 @@ def needs(scope: Scope) -> Callable[[Principal], Principal]:
     return allowed
 
 
+def operator(principal: Annotated[Principal, Depends(needs("trade"))]) -> Principal:
+    """`trade`, for everybody: not a key of one follower."""
+    if principal.follower_id is not None:
+        raise Forbidden("This concerns every follower: a key of one follower cannot do it.")
+    return principal
+
+
 async def still_allowed(request: Request, principal: Principal) -> bool:
     """Whether the key or session of a long answer still works."""
     verdict = await _verdict(request, await BEARER(request), await SESSION(request))
@@ -170,5 +177,6 @@ async def still_allowed(request: Request, principal: Principal) -> bool:
 Reader = Annotated[Principal, Depends(needs("read"))]
 Follower = Annotated[Principal, Depends(needs("follow"))]
 Trader = Annotated[Principal, Depends(needs("trade"))]
+Operator = Annotated[Principal, Depends(operator)]
 Admin = Annotated[Principal, Depends(needs("admin"))]
 Visitor = Annotated[Principal | None, Depends(visitor)]

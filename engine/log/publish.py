@@ -69,8 +69,20 @@ class Publisher:
     async def send_signal(self, signal: WhaleSignal, *, source: str = DETECTOR, structured: bool = False) -> Sent:
         """`publish_signal` in two steps: signals sent one after the other keep their order while their acks are still to come."""
         headers, value = write_event(SIGNAL_TYPE, source, signal.signal_id, datetime.now(UTC), signal.to_json(), structured=structured)
-        partition = shard_of(signal.whale_id, await self._partitions(SIGNALS))
+        partition = await self.signal_partition(signal.whale_id)
         return await self.send_raw(SIGNALS, value, partition, signal.whale_id.encode(), headers)
+
+    async def reachable(self) -> bool:
+        """Whether the broker answers a question now. Errors: DependencyUnreachable."""
+        try:
+            await self._producer.client.fetch_all_metadata()
+        except KafkaError as error:
+            raise DependencyUnreachable(f"Kafka at {self._settings.kafka} did not answer: {error or type(error).__name__}.") from error
+        return True
+
+    async def signal_partition(self, whale_id: str) -> int:
+        """Where signals of a whale go."""
+        return shard_of(whale_id, await self._partitions(SIGNALS))
 
     async def publish_follower_command(self, command: FollowerCommand) -> Published:
         """A command on its follower's shard."""

@@ -38,7 +38,8 @@ STATEMENTS = (
         request_key bytea PRIMARY KEY CHECK (octet_length(request_key) = 32),
         request_hash bytea NOT NULL CHECK (octet_length(request_hash) = 32),
         answer jsonb,
-        created_at timestamptz NOT NULL DEFAULT now()
+        created_at timestamptz NOT NULL DEFAULT now(),
+        busy_until timestamptz NOT NULL
     )""",
     "CREATE INDEX IF NOT EXISTS ix_answers_created ON access.answers (created_at)",
 )

@@ -53,7 +53,7 @@ def run_demo(options: Options) -> int:
         report = asyncio.run(_main_job(stack, options, signals, words))
         report["seconds"] = round(time.monotonic() - began, 1)
         _print(report, options.json)
-        words.log(f"API {stack.api_url}  Postgres {stack.postgres.dsn}")
+        words.log(f"API {stack.api_url}  key {stack.api_key.get_secret_value()}  Postgres {stack.postgres.dsn}")
         if options.keep:
             _stay(stack, words)
     return 0 if report["ledger_equal"] else 1

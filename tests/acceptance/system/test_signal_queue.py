@@ -149,7 +149,7 @@ async def test_whale_signal_to_trade_flow(system: System) -> None:
     await system.signal_when(closed.signal_id, "PROCESSED")
     assert (await settled_differences(system.settings, system.simulator_url))[1] == []
     assert system.rows(LOT, follower=follower)[0]["status"] == "closed"
-    (seen,) = [item for item in _api(system, f"/v1/signals?whale_id={whale.name}")["items"] if item["signal_id"] == grown.signal_id]
+    (seen,) = [item for item in _api(system, f"/v1/signals?whale={whale.name}")["items"] if item["signal_id"] == grown.signal_id]
     assert seen["status"] == "PROCESSED"
 
 
@@ -158,6 +158,8 @@ def _queue(system: System) -> dict[str, Any]:
 
 
 def _api(system: System, path: str) -> dict[str, Any]:
-    with urllib.request.urlopen(system.api_url + path, timeout=10) as answer:
+    key = system.api_key.get_secret_value()
+    request = urllib.request.Request(system.api_url + path, headers={"Authorization": f"Bearer {key}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
         found: dict[str, Any] = json.load(answer)
         return found
