@@ -82,7 +82,7 @@ HANDLERS: Final[dict[str, str]] = {
     "whale.signals.v1": "engine.agents.sequencer: sequence_signals",
     "follower.commands.v1": "engine.agents.sequencer: sequence_commands",
     "engine.control.v1": "engine.agents.sequencer: sequence_control; engine.executor.switches: watch_control",
-    "market.reports.v1": "engine.agents.sequencer: sequence_market",
+    "market.reports.v1": "engine.agents.sequencer: sequence_market; projections.marks: Marks",
     "trade.executions.v1": "engine.agents.sequencer: sequence_executions; projections.executions: ExecutionLane",
     "engine.inbox.v1": "engine.agents.engine: decide_inbox",
     "follower.events.v1": "engine.log.reader: RoundReader; projections.lanes: EventLane",
@@ -99,6 +99,7 @@ TABLES: Final[dict[str, str]] = {
     "positions": "one row a lot: follower, venue, symbol, direction, whale",
     "account_equity": "the newest equity of each follower and venue",
     "equity_curve": "equity of each follower and venue, every five minutes",
+    "market_marks": "the newest mark of each venue and symbol",
     "projection_positions": "how far each partition has been projected",
     "projection_generation": "which generation of the tables is live",
 }

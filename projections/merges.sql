@@ -250,3 +250,13 @@ WHERE application_name = %(application_name)s
 
 -- name: lock_positions
 SELECT application_name, notification_id FROM projection_positions WHERE application_name = ANY(%s) ORDER BY application_name FOR UPDATE
+
+-- name: marks_from
+SELECT coalesce(max(position) + 1, 0) FROM market_marks
+
+-- name: merge_marks
+INSERT INTO market_marks AS t (venue, symbol, price, marked_at, position)
+SELECT venue, symbol, price, marked_at, position
+FROM unnest(%s::text[], %s::text[], %s::numeric[], %s::timestamptz[], %s::bigint[]) AS m (venue, symbol, price, marked_at, position)
+ON CONFLICT (venue, symbol) DO UPDATE SET price = excluded.price, marked_at = excluded.marked_at, position = excluded.position
+WHERE t.marked_at <= excluded.marked_at

@@ -1,4 +1,4 @@
-"""The projector process: `follower.events.v1` and `trade.executions.v1` enter, the read models in Postgres leave.
+"""The projector process: `follower.events.v1`, `trade.executions.v1` and `market.reports.v1` enter, the read models in Postgres leave.
 
 Plain reading without a group: positions lie in Postgres beside the rows. Every partition has one owner (an advisory lock); a second
 projector waits for what the first one loses. When Postgres or Kafka goes away the session ends and the next one begins where the tables
@@ -24,10 +24,11 @@ from engine.fate import die
 from engine.lifecycle import announce_ready
 from engine.log.consume import open_consumer
 from engine.log.topics import ensure_topics
-from engine.topology import DEAD, EVENTS, EXECUTIONS
+from engine.topology import DEAD, EVENTS, EXECUTIONS, MARKET_REPORTS
 from projections.batch import Poison
+from projections.marks import Marks
 from projections.migrate import ensure
-from projections.pipeline import BATCH_EVENTS, Pipeline, calm_collector
+from projections.pipeline import BATCH_EVENTS, Pipeline, calm_interpreter
 from projections.recorder import application_name
 from projections.store import Bury, Store
 
@@ -40,13 +41,15 @@ LOOK_S: Final = 1.0
 SWEEP_S: Final = 3600.0
 """How often months that are too old are looked for, by the owner of partition 0."""
 RETRY_S: Final = 0.5
+ENDS_WAIT_S: Final = 3.0
+"""Longest wait for the partitions' ends: a question to a broker that went away would be held for its request time, 40 s."""
 WORLD: Final = (psycopg.OperationalError, psycopg.InterfaceError, KafkaError, OSError, DependencyUnreachable, IntegrityError)
 """What ends a session but not the process: servers that are away, another projector that was faster."""
 
 
 async def run(settings: Settings) -> None:
     """Project for ever."""
-    calm_collector()
+    calm_interpreter()
     await ensure_topics(settings)
     await asyncio.to_thread(ensure, settings.database_url.get_secret_value())
     try:
@@ -83,6 +86,8 @@ class Session:
         self._looked = 0.0
         self._swept = -SWEEP_S
         self._pipeline = Pipeline(store, self._bury_soon)
+        self._marks: Marks | None = None
+        self._marks_from = TopicPartition(settings.topic(MARKET_REPORTS), 0)
 
     @classmethod
     async def begin(cls, settings: Settings, consumer: AIOKafkaConsumer) -> Session:
@@ -112,8 +117,12 @@ class Session:
     async def _project(self) -> None:
         if self._pipeline.full:
             await self._pipeline.settle()
+            await self._pipeline.hand_over()
         idle_ms = HURRY_MS if self._pipeline.waiting else IDLE_MS
-        self._pipeline.feed(await self._consumer.getmany(timeout_ms=idle_ms, max_records=BATCH_EVENTS))
+        records = await self._consumer.getmany(timeout_ms=idle_ms, max_records=BATCH_EVENTS)
+        if self._marks is not None:
+            self._marks.feed(records.pop(self._marks_from, ()))
+        self._pipeline.feed(records)
         await self._pipeline.hand_over()
 
     def _bury_soon(self) -> Bury:
@@ -138,18 +147,22 @@ class Session:
         """Take partitions that nobody projects, and read all of ours from where they stand."""
         pipeline = self._pipeline
         if await pipeline.take([number for number in range(self._settings.partitions) if number not in pipeline.lanes]):
-            starts = pipeline.next_offsets()
+            if self._marks is None and 0 in pipeline.lanes:
+                self._marks = await asyncio.to_thread(self._store.marks)
+            starts = pipeline.next_offsets() | ({self._marks_from: self._marks.next_offset} if self._marks else {})
             self._consumer.assign(list(starts))  # type: ignore[no-untyped-call]
             for partition, offset in starts.items():
                 self._consumer.seek(partition, offset)  # type: ignore[no-untyped-call]
 
     async def _look(self) -> None:
-        """Note how far behind each partition is, against ends that are fetched for this; take what others lost."""
+        """Note how far behind each partition is, against ends that are fetched for this; write marks; take what others lost."""
         await self._pipeline.settle()
         if self._pipeline.lanes:
-            ends = await self._consumer.end_offsets(self._consumer.assignment())  # type: ignore[no-untyped-call]
-            lags = [self._lag(partition, end) for partition, end in ends.items()]
+            lags = [self._lag(partition, end) for partition, end in (await self._ends()).items()]
             await asyncio.to_thread(self._store.note_lag, lags)
+        if self._marks is not None:
+            await self._bury(MARKET_REPORTS.name, self._marks.poison)
+            await asyncio.to_thread(self._store.write_marks, self._marks)
         if len(self._pipeline.lanes) < self._settings.partitions:
             await self._take()
         self._looked = time.monotonic()
@@ -157,6 +170,14 @@ class Session:
             if dropped := await asyncio.to_thread(self._store.drop_months, self._settings.decisions_keep_months):
                 log.info("months dropped: %s", ", ".join(dropped))
             self._swept = time.monotonic()
+
+    async def _ends(self) -> dict[TopicPartition, int]:
+        try:
+            async with asyncio.timeout(ENDS_WAIT_S):
+                ends: dict[TopicPartition, int] = await self._consumer.end_offsets(list(self._pipeline.next_offsets()))  # type: ignore[no-untyped-call]
+                return ends
+        except TimeoutError as error:
+            raise DependencyUnreachable(f"Kafka did not tell the ends of the log within {ENDS_WAIT_S:g} s.") from error
 
     def _lag(self, partition: TopicPartition, end: int) -> tuple[str, int, float]:
         lane = self._pipeline.lanes[partition.partition]

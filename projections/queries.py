@@ -5,6 +5,7 @@ Lists take filters from the fixed table below, so each combination is a statemen
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any, Final, LiteralString
 
@@ -72,7 +73,7 @@ FILTERS: Final[dict[str, dict[str, LiteralString]]] = {
 
 def query(name: str) -> LiteralString:
     """A statement of one of `FILES` by its name."""
-    return next(found[name] for found in map(load, FILES) if name in found)
+    return ChainMap(*map(load, FILES))[name]
 
 
 def listing(name: str, filters: Mapping[str, Any], before: tuple[Any, ...] | None, limit: int) -> tuple[LiteralString, dict[str, Any]]:

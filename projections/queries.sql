@@ -83,12 +83,17 @@ FROM trades
 WHERE command_key = %(command_key)s
 
 -- name: open_positions
+-- Profit that is not realised is against the newest mark, whose age says how new: none without a mark.
 SELECT
-    id, user_id, follower_key, whale_key, mode, exchange, symbol, side, status, filled, pending, reserved, entry_price, cost, realized,
-    fee_base, fee_quote, funding, opened_at, updated_at, version
-FROM positions
-WHERE user_id = %(user_id)s AND status = 'open'
-ORDER BY opened_at, id
+    t.id, t.user_id, t.follower_key, t.whale_key, t.mode, t.exchange, t.symbol, t.side, t.status, t.filled, t.pending, t.reserved, t.entry_price,
+    t.cost, t.realized, t.fee_base, t.fee_quote, t.funding,
+    m.price AS mark_price, (extract(epoch FROM now() - m.marked_at) * 1000)::bigint AS mark_age_ms,
+    CASE WHEN t.filled > 0 THEN (t.filled * m.price - t.cost) * CASE t.side WHEN 'short' THEN -1 ELSE 1 END END AS unrealised_pnl,
+    t.opened_at, t.updated_at, t.version
+FROM positions AS t
+LEFT JOIN market_marks AS m ON m.venue = t.exchange AND m.symbol = t.symbol
+WHERE t.user_id = %(user_id)s AND t.status = 'open'
+ORDER BY t.opened_at, t.id
 
 -- name: profit
 -- Realised profit, fees and funding of a follower, by whale.
@@ -165,9 +170,12 @@ LIMIT %(limit)s
 -- name: list_positions
 SELECT
     t.id, t.follower_key, t.whale_key, t.mode, t.exchange, t.symbol, t.side, t.status, t.filled, t.pending, t.reserved, t.entry_price,
-    t.realized, t.fee_base, t.fee_quote, t.funding, t.dust, t.drift, t.leverage, t.opened_at, t.closed_at, t.updated_at, t.origin,
-    t.version
+    t.realized, t.fee_base, t.fee_quote, t.funding, t.dust, t.drift, t.leverage,
+    m.price AS mark_price, (extract(epoch FROM now() - m.marked_at) * 1000)::bigint AS mark_age_ms,
+    CASE WHEN t.filled > 0 THEN (t.filled * m.price - t.cost) * CASE t.side WHEN 'short' THEN -1 ELSE 1 END END AS unrealised_pnl,
+    t.opened_at, t.closed_at, t.updated_at, t.origin, t.version
 FROM positions AS t
+LEFT JOIN market_marks AS m ON m.venue = t.exchange AND m.symbol = t.symbol
 WHERE true {filters}
 ORDER BY t.id DESC
 LIMIT %(limit)s

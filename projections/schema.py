@@ -10,7 +10,20 @@ from sqlalchemy.dialects.postgresql import JSONB
 from projections.columns import METADATA, amount_column, count_column, text_column, time_column, version_column
 from projections.schema_older import FOLLOWS, POSITIONS, SIGNALS, TRADES, USERS
 
-__all__ = ["CURVE", "DECISIONS", "EQUITY", "FOLLOWS", "GENERATION", "METADATA", "POSITIONS", "SIGNALS", "TRACKING", "TRADES", "USERS"]
+__all__ = [
+    "CURVE",
+    "DECISIONS",
+    "EQUITY",
+    "FOLLOWS",
+    "GENERATION",
+    "MARKS",
+    "METADATA",
+    "POSITIONS",
+    "SIGNALS",
+    "TRACKING",
+    "TRADES",
+    "USERS",
+]
 
 OLDER_TABLES: Final = ("users", "user_whale_follows", "whale_signals", "trades", "positions")
 """The older system's names, parents before children."""
@@ -94,6 +107,18 @@ TRACKING: Final = Table(
     amount_column("lag_seconds", "age of the oldest record that is not in the tables; 0 when nothing waits"),
     time_column("checked_at", "when end_offset and lag_seconds were taken (database clock)"),
 )
+
+MARKS: Final = Table(
+    "market_marks",
+    METADATA,
+    text_column("venue", "venue", nullable=False),
+    text_column("symbol", "the venue's market, unified symbol", nullable=False),
+    amount_column("price", "newest mark, quote", nullable=False),
+    time_column("marked_at", "when it was read at the venue (executor's clock)", nullable=False),
+    Column("position", BigInteger(), nullable=False, doc="offset of the report on its topic"),
+    PrimaryKeyConstraint("venue", "symbol", name="market_marks_pkey"),
+)
+"""Of now, not of the history: no part of a generation."""
 
 GENERATION: Final = Table(
     "projection_generation",

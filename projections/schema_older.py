@@ -200,6 +200,7 @@ TRADES: Final = Table(
     Index("ix_trades_user", "user_id", "created_at", "id"),
     Index("ix_trades_signal", "signal_id"),
     Index("ix_trades_created", "created_at", "id"),
+    Index("ix_trades_cause", "cause"),
 )
 
 POSITIONS: Final = Table(

@@ -17,6 +17,7 @@ from engine.log.reader import NO_DIGEST, AcceptedRound, Position
 from engine.topology import EVENTS, EXECUTIONS
 from projections.batch import Batch, Poison, empty_stages, make_stages
 from projections.executions import Attempt, ExecutionLane, known_commands, write_attempts
+from projections.marks import Marks
 from projections.partitions import drop_months
 from projections.positions import Lots
 from projections.recorder import Advance, PositionRecorder, datastore, load_stand
@@ -53,7 +54,11 @@ class Store:
         self._lock_class = LOCK_CLASS + int(schema.rpartition("_")[2] if schema != LIVE else 0)
         self.events_topic, self.executions_topic = events_topic, executions_topic
         self._recorder = PositionRecorder(datastore(dsn, schema))
-        self._conn: Conn = psycopg.connect(dsn, autocommit=True, options=f"-c search_path={schema} -c timezone=UTC", connect_timeout=10)
+        options = f"-c search_path={schema} -c timezone=UTC"
+        if schema != LIVE:
+            # What a power cut takes from a generation that nobody reads, its positions tell to fill again.
+            options += " -c synchronous_commit=off"
+        self._conn: Conn = psycopg.connect(dsn, autocommit=True, options=options, connect_timeout=10)
         self._oldest: datetime | None = None
         self._generation = 0
         self._lots: Lots = {}
@@ -107,6 +112,10 @@ class Store:
         return batch
 
     def _transact(self, batch: Batch, steps: list[Advance], lanes: Sequence[ExecutionLane], bury: Bury) -> None:
+        if self._schema != LIVE:
+            # Several workers fill a generation, and each has its part of the same signals: none waits for another's whole batch.
+            with self._conn.transaction(), self._conn.cursor() as cursor:
+                batch.signals.insert(cursor)
         with self._conn.transaction(), self._conn.cursor() as cursor:
             self._hold_generation(cursor)
             held = steps + [Advance(self.executions_topic, lane.partition, lane.position.next_offset, lane.position) for lane in lanes]
@@ -175,6 +184,18 @@ class Store:
         with self._conn.transaction(), self._conn.cursor() as cursor:
             for name, end_offset, seconds in sorted(lags):
                 cursor.execute(statement, {"application_name": name, "end_offset": end_offset, "lag_seconds": round(seconds, 3)})
+
+    def marks(self) -> Marks:
+        """Marks behind those that are in the table."""
+        row = self._conn.execute(load("merges.sql")["marks_from"]).fetchone()
+        assert row is not None
+        return Marks(row[0])
+
+    def write_marks(self, marks: Marks) -> None:
+        """Put what marks have ready into their table."""
+        with self._conn.transaction(), self._conn.cursor() as cursor:
+            marks.write(cursor)
+        marks.written()
 
 
 def step_of(topic: str, shard: int, read_from: int, position: Position, last: AcceptedRound) -> Advance:

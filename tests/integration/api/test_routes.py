@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -94,6 +95,11 @@ async def test_trades_and_positions(http: httpx.AsyncClient, tables: Tables) -> 
         assert len((await get(http, "/v1/trades", **query))["items"]) == count, query
     [lot] = (await get(http, "/v1/positions", follower="f", status="open"))["items"]
     assert (lot["quantity"], lot["entry_price"], lot["whale_id"]) == ("0.004", "60000.000000000000", "whale-a")
+    assert (lot["unrealised_pnl"], lot["mark_price"], lot["mark_age_ms"]) == (None, None, None)
+    with psycopg.connect(tables.dsn, autocommit=True) as connection:
+        connection.execute("INSERT INTO market_marks VALUES (%s, %s, 61000, now() - interval '7 s', 0)", [lot["exchange"], lot["symbol"]])
+    [lot] = (await get(http, "/v1/positions", follower="f"))["items"]
+    assert Decimal(lot["unrealised_pnl"]) == 4 and Decimal(lot["mark_price"]) == 61000 and lot["mark_age_ms"] >= 7000
     assert (await get(http, "/v1/positions", status="closed"))["items"] == []
 
 

@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from engine.log.topics import ensure_topics
-from engine.topology import DEAD, EVENTS, EXECUTIONS
+from engine.topology import DEAD, EVENTS, EXECUTIONS, MARKET_REPORTS
 from tests.conftest import SettingsFactory
 from tests.logbook import Logbook
 from tests.tables import copy_of, template
 from tests.world import World
+
+READ = (EVENTS, EXECUTIONS, MARKET_REPORTS)
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +28,6 @@ async def world(settings: SettingsFactory, postgres: str, empty_tables: str) -> 
     """Four shards, nothing in them."""
     with copy_of(postgres, empty_tables) as url:
         found = settings(database_url=url)
-        await ensure_topics(found, (EVENTS, EXECUTIONS, DEAD[EVENTS.name], DEAD[EXECUTIONS.name]))
+        await ensure_topics(found, (*READ, *(DEAD[topic.name] for topic in READ)))
         async with Logbook(found) as book:
             yield World(found, book)

@@ -17,7 +17,7 @@ import pytest
 from engine.config import Settings
 from engine.domain.events import EquityRecorded
 from engine.log.topics import ensure_topics
-from engine.topology import DEAD, EVENTS, EXECUTIONS
+from engine.topology import DEAD, EVENTS, EXECUTIONS, MARKET_REPORTS
 from ops.embedded.postgres import EmbeddedPostgres
 from projections.migrate import upgrade
 from tests.conftest import SettingsFactory
@@ -26,6 +26,7 @@ from tests.logbook import signal as whale_signal
 from tests.support import wait_until
 from tests.world import World
 
+READ = (EVENTS, EXECUTIONS, MARKET_REPORTS)
 PROJECTOR_KILLS = 30
 POSTGRES_KILLS = 10
 FOLLOWERS = [f"follower-{number}" for number in range(8)]
@@ -52,7 +53,7 @@ async def own_world(settings: SettingsFactory, server: EmbeddedPostgres) -> Asyn
     """A world on that Postgres."""
     upgrade(server.dsn)
     found = settings(database_url=server.dsn)
-    await ensure_topics(found, (EVENTS, EXECUTIONS, DEAD[EVENTS.name], DEAD[EXECUTIONS.name]))
+    await ensure_topics(found, (*READ, *(DEAD[topic.name] for topic in READ)))
     async with Logbook(found) as book:
         yield World(found, book)
 

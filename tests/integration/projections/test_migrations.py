@@ -19,7 +19,7 @@ from tests.logbook import admitted, configured, copied, ended, followed, order, 
 from tests.tables import Tables
 
 ROWS = 10_000
-HEAD = "0003"
+HEAD = "0004"
 OLDER_COLUMNS = {
     "users": "id, email, copy_trading_enabled, preferred_exchange, max_leverage, created_at",
     "user_whale_follows": "id, user_id, whale_id, auto_copy_enabled, trade_size_usdt, trade_size_percent, created_at",
@@ -109,7 +109,7 @@ def test_older_rows_survive_up_down_up(older: str) -> None:
         for statement in OLDER_CODE:
             connection.execute(statement.encode())
         connection.rollback()
-    assert downgrade(older, "-2") == "0001"
+    assert downgrade(older, "-3") == "0001"
     assert sums(older) == before
     assert upgrade(older) == HEAD
     assert downgrade(older, "base") is None

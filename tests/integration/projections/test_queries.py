@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from projections.queries import listing, query
+from projections.sql import load
 from tests.tables import copy_of
 
 ROWS = 20_000
@@ -27,6 +28,7 @@ FROM generate_series(1, {ROWS}) AS n;
 INSERT INTO positions (id, user_id, exchange, symbol, side, quantity, status, whale_key, origin)
 SELECT n, n % 500 + 1, 'binance', 'S' || n, 'long', 1, CASE WHEN n % 10 = 0 THEN 'open' ELSE 'closed' END, 'w', 'log'
 FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO market_marks SELECT 'binance', 'S' || n, 1, now(), n FROM generate_series(1, {ROWS}) AS n;
 SELECT remora_month_partition('public', 'copy_decisions', '2026-10-01');
 INSERT INTO copy_decisions (signal_id, user_id, decided_at, signal_key, follower_key, whale_key, symbol, outcome, config_version, position)
 SELECT n, n % 500 + 1, timestamptz '2026-10-01' + n * interval '1 minute', 's' || n, 'f', 'w', 'X', 'skipped', 1, n
@@ -99,3 +101,9 @@ def test_lists_use_their_index(
     statement, parameters = listing(name, filters, before, 50)
     assert index in (found := plan(full, statement, parameters)), found
     assert "Seq Scan" not in found, found
+
+
+def test_orders_of_a_cause_are_found_by_it(full: psycopg.Connection[Any]) -> None:
+    """What explains a signal or an order asks by the cause, which need not be a signal."""
+    statement = load("dashboard.sql")["story_orders"]
+    assert "ix_trades_cause" in (found := plan(full, statement, {"cause": "s77", "follower": None})), found
