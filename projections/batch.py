@@ -56,7 +56,7 @@ class Batch:
 
     def _map(self) -> dict[type, tuple[Handler, ...]]:
         """Which tables an event concerns. What is not named here concerns none."""
-        orders = (self.trades.on_orders, self.signals.on_orders, self.positions.on_orders)
+        orders = (self._on_orders,)
         return {
             views.FollowerConfigured: (self.followers.on_configured,),
             views.WhaleFollowed: (self.followers.on_followed,),
@@ -75,6 +75,11 @@ class Batch:
             views.DriftDetected: (self.positions.on_rare,),
             views.DustRecorded: (self.positions.on_rare,),
         }
+
+    def _on_orders(self, event: views.CopyDecided | views.OrdersRequested, partition: int, offset: int) -> None:
+        """New orders concern their signal, and their lots."""
+        self.positions.on_requests(self.trades.on_orders(event, partition, offset))
+        self.signals.on_orders(event, partition, offset)
 
     def add(self, round_: AcceptedRound, skip: frozenset[int] = frozenset()) -> None:
         """Collect a round's events. Offsets in `skip` are known to be poison."""
@@ -99,13 +104,14 @@ class Batch:
     def write(self, cursor: Curs) -> None:
         """Everything into the tables of the search path, in the caller's transaction; parents before children."""
         self.followers.write(cursor)
-        self.signals.write(cursor)
+        self.signals.insert(cursor)
         numbers = self._signal_numbers(cursor)
         known = self.trades.known(cursor)
         self.decisions.write(cursor, numbers)
         self.trades.write(cursor, numbers)
         self.positions.write(cursor, known)
         self.equity.write(cursor)
+        self.signals.add(cursor)
 
     def _signal_numbers(self, cursor: Curs) -> dict[str, int]:
         """Numbers of the signals that decisions and trades of this batch refer to; causes that are no signal have none."""

@@ -10,18 +10,19 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from engine.config import Settings
 from engine.errors import DependencyUnreachable
-from engine.log.consume import STALL_S, open_consumer, read_range
+from engine.log.consume import open_consumer
+from engine.log.fetch import fetch_range
 from engine.log.reader import RoundReader
 from engine.topology import EVENTS, EXECUTIONS
 from projections.batch import Batch
-from projections.pipeline import Pipeline, calm_collector
+from projections.pipeline import Pipeline, calm_interpreter
 from projections.store import Bury, Store
 
 FILL_EVENTS: Final = 60_000
@@ -34,7 +35,7 @@ Targets = dict[tuple[str, int], int]
 
 def fill_process(settings: Settings, schema: str, targets: Targets, parent: int) -> None:
     """`fill` with an event loop of its own, for as long as the parent lives."""
-    calm_collector()
+    calm_interpreter()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     try:
         import uvloop
@@ -55,15 +56,13 @@ async def fill(settings: Settings, schema: str, targets: Targets) -> None:
     """Bring the partitions of `targets` to their offsets: events first, then executions, whose orders are then known."""
     dsn, topics = settings.database_url.get_secret_value(), (settings.topic(EVENTS), settings.topic(EXECUTIONS))
     store = await asyncio.to_thread(Store, dsn, settings.partitions, *topics, schema)
-    pipeline = Pipeline(store, _tell_nobody, FILL_EVENTS)
+    pipeline = Pipeline(store, _tell_nobody)
     try:
         await _take_all(pipeline, schema, {partition for _, partition in targets})
-        async with open_consumer(settings, max_poll_records=FILL_EVENTS, check_crcs=False) as consumer:
+        async with open_consumer(settings) as consumer:
             for topic in (EVENTS, EXECUTIONS):
-                goals = {
-                    TopicPartition(settings.topic(topic), number): end for (name, number), end in targets.items() if name == topic.name
-                }
-                await _fill_topic(consumer, pipeline, goals)
+                ends = {TopicPartition(settings.topic(topic), number): end for (name, number), end in targets.items() if name == topic.name}
+                await _fill_topic(consumer, pipeline, ends)
     finally:
         await pipeline.end()
 
@@ -82,31 +81,21 @@ def _tell_nobody() -> Bury:
     return lambda topic, poison: None
 
 
-async def _fill_topic(consumer: AIOKafkaConsumer, pipeline: Pipeline, goals: Mapping[TopicPartition, int]) -> None:
-    starts = {partition: offset for partition, offset in pipeline.next_offsets().items() if offset < goals.get(partition, 0)}
-    if starts:
-        consumer.assign(list(starts))  # type: ignore[no-untyped-call]
-        for partition, offset in starts.items():
-            consumer.seek(partition, offset)  # type: ignore[no-untyped-call]
-    open_goals = set(starts)
-    waited = 0.0
-    while open_goals:
-        if pipeline.full:
-            await pipeline.settle()
-        records = await consumer.getmany(*open_goals, timeout_ms=200, max_records=FILL_EVENTS)
-        waited = 0.0 if records else waited + 0.2
-        if waited > STALL_S:
-            raise DependencyUnreachable(f"Nothing arrived for {STALL_S:g} s; still open: {sorted(map(str, open_goals))}.")
-        pipeline.feed({partition: _before(found, goals[partition]) for partition, found in records.items()})
-        open_goals -= {partition for partition, found in records.items() if found and found[-1].offset + 1 >= goals[partition]}
-        await pipeline.hand_over(FILL_EVENTS)
+async def _fill_topic(consumer: AIOKafkaConsumer, pipeline: Pipeline, ends: Mapping[TopicPartition, int]) -> None:
+    """One partition after the other; while a batch is written, the next one is read and folded."""
+    starts, count = pipeline.next_offsets(), 0
+    for partition, end in ends.items():
+        if starts[partition] < end:
+            async for records in fetch_range(consumer, partition.topic, partition.partition, starts[partition], end):
+                pipeline.feed({partition: records})
+                count += len(records)
+                if count >= FILL_EVENTS:
+                    await pipeline.settle()
+                    await pipeline.hand_over()
+                    count = 0
     await pipeline.settle()
     await pipeline.hand_over()
     await pipeline.settle()
-
-
-def _before(records: Sequence[Any], end: int) -> Sequence[Any]:
-    return records if records[-1].offset < end else [record for record in records if record.offset < end]
 
 
 async def sample_rate(settings: Settings, targets: Targets) -> float:
@@ -115,7 +104,7 @@ async def sample_rate(settings: Settings, targets: Targets) -> float:
     reader, batch, count = RoundReader(partition), Batch(settings.partitions, {}), 0
     begun = time.perf_counter()
     async with open_consumer(settings) as consumer:
-        async for records in read_range(consumer, settings.topic(EVENTS), partition, 0, min(end, SAMPLE)):
+        async for records in fetch_range(consumer, settings.topic(EVENTS), partition, 0, min(end, SAMPLE)):
             batch.add_all(reader.feed(records))
             count += len(records)
     return max(1, count) / (time.perf_counter() - begun) / 2

@@ -7,6 +7,8 @@ renaming. Tables are moved between schemas, so names of indexes and constraints 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from psycopg import sql
@@ -33,6 +35,8 @@ FILLING: Final = frozenset(
     }
 )
 """Keys that merging needs; everything else is made when a generation is full."""
+KEYS, INDEXES, FOREIGN = range(3)
+"""Turns in which a generation gets what the live tables have."""
 SWAP_WAIT_MS: Final = 1000
 """Readers queue behind a swap that waits for a lock: never longer than this."""
 
@@ -76,32 +80,39 @@ def create(conn: Conn, schema: str) -> None:
         if len(_all(conn, "roles", roles=list(ROLES))) == len(ROLES):
             for statement in GRANTS:
                 conn.execute(statement.format(schema=schema))
-        _build(conn, schema, FILLING)
+        for turn in (KEYS, INDEXES):
+            _share([conn], [statement for name, statement in _missing(conn, schema, turn).items() if name in FILLING])
 
 
-def complete(conn: Conn, schema: str) -> None:
-    """Every key, index and foreign key of the live tables that is missing; statistics. Can be called again after a kill."""
-    _build(conn, schema, None)
-    for table in PROJECTED:
-        conn.execute(f"ANALYZE {schema}.{table}")
+def complete(connections: Sequence[Conn], schema: str) -> None:
+    """Every key, index and foreign key of the live tables that is missing; statistics. Each connection takes what is next.
+    Can be called again after a kill."""
+    for turn in (KEYS, INDEXES, FOREIGN):
+        _share(connections, list(_missing(connections[0], schema, turn).values()))
+    _share(connections, [f"ANALYZE {schema}.{table}" for table in PROJECTED])
 
 
-def _build(conn: Conn, schema: str, only: frozenset[str] | None) -> None:
+def _share(connections: Sequence[Conn], statements: Sequence[str]) -> None:
+    left = iter(statements)
+
+    def work(conn: Conn) -> None:
+        for statement in left:
+            with conn.transaction():
+                # Sorting in memory what fits: building indexes is much of a rebuild.
+                conn.execute("SET LOCAL maintenance_work_mem = '256MB'")
+                conn.execute(statement)
+
+    with ThreadPoolExecutor(len(connections)) as pool:
+        list(pool.map(work, connections))
+
+
+def _missing(conn: Conn, schema: str, turn: int) -> dict[str, str]:
+    """What the live tables have and a generation has not: name to a statement that makes it."""
     there = {row[0] for row in _all(conn, "names", schema=schema)}
-    wanted = [(name, definition) for name, definition in _definitions(conn) if name not in there and (only is None or name in only)]
-    for name, definition in wanted:
-        with conn.transaction():
-            # Sorting in memory what fits: building indexes is most of the work after filling.
-            conn.execute("SET LOCAL maintenance_work_mem = '256MB'")
-            conn.execute(_in_schema(definition, schema))
-        assert name
-
-
-def _definitions(conn: Conn) -> list[tuple[str, str]]:
-    """What the live tables have, as statements: primary keys and indexes first, foreign keys last."""
     with conn.transaction():
         conn.execute("SET LOCAL search_path = pg_catalog")
-        return [(name, text) for name, text in _all(conn, "definitions", tables=list(PROJECTED))]
+        found = _all(conn, "definitions", tables=list(PROJECTED), turn=turn)
+    return {name: _in_schema(definition, schema) for name, definition in found if name not in there}
 
 
 def _in_schema(definition: str, schema: str) -> str:

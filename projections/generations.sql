@@ -49,7 +49,8 @@ SELECT name, definition FROM (
     WHERE t.relnamespace = 'public'::regnamespace AND t.relname = ANY(%(tables)s)
         AND NOT EXISTS (SELECT 1 FROM pg_constraint AS c WHERE c.conindid = i.oid AND c.contype IN ('p', 'u'))
 ) AS found
-ORDER BY turn, name
+WHERE turn = %(turn)s
+ORDER BY name
 
 -- name: columns
 SELECT column_name::text FROM information_schema.columns WHERE table_schema = %(schema)s AND table_name = %(table)s ORDER BY ordinal_position

@@ -48,7 +48,7 @@ LotKey = tuple[str, str, str, str, str, str]
 
 @dataclass(slots=True)
 class Lot:
-    """The state of one row. `opened_at` and `closed_at` are texts as the table has them."""
+    """The state of one row. `opened_at` and `closed_at` are texts as the table has them, `updated_at` is the shard time in ms."""
 
     number: int
     leverage: int = 1
@@ -64,7 +64,7 @@ class Lot:
     drift: Decimal = ZERO
     opened_at: str = ""
     closed_at: str | None = None
-    updated_at: str = ""
+    updated_at: int = 0
     version: int = 0
 
     @property
@@ -75,7 +75,7 @@ class Lot:
     def touch(self, at: int) -> None:
         """One more event."""
         self.version += 1
-        self.updated_at = when(at)
+        self.updated_at = at
 
     def settle(self, was_empty: bool, at: int) -> None:
         """Note when it began or ended."""
@@ -115,7 +115,7 @@ class Lot:
             f"{self.number}\t{who(follower)}\t{venue}\t{text(symbol)}\t{direction}\t{mode}\t{text(whale)}\t{self.filled}\t{entry}\t"
             f"{self.leverage}\t{status}\t{self.realized}\t{self.opened_at}\t{self.closed_at or NULL}\t{self.filled}\t{self.pending}\t"
             f"{self.reserved}\t{self.cost}\t{self.realized}\t{self.fee_base}\t{self.fee_quote}\t{self.funding}\t{self.dust}\t{self.drift}\t"
-            f"{self.updated_at}\t{self.version}"
+            f"{when(self.updated_at)}\t{self.version}"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -18,19 +19,23 @@ BATCH_EVENTS: Final = 20_000
 """Events in one transaction, about."""
 
 
-def calm_collector() -> None:
-    """For the whole process: a batch makes hundreds of thousands of objects and no cycles; looking for some costs a fifth of the time."""
+SWITCH_S: Final = 0.0005
+
+
+def calm_interpreter() -> None:
+    """For the whole process. A batch makes hundreds of thousands of objects and no cycles; looking for some costs a fifth of the time.
+    And one thread writes while the loop reads: each piece that arrives would wait 5 ms until the writing thread lets go."""
     gc.freeze()
     gc.set_threshold(100_000, 20, 50)
+    sys.setswitchinterval(SWITCH_S)
 
 
 class Pipeline:
     """The partitions of one store. `bury` gives what takes records that are left out, before their batch is committed."""
 
-    def __init__(self, store: Store, bury: Callable[[], Bury], batch_events: int = BATCH_EVENTS) -> None:
+    def __init__(self, store: Store, bury: Callable[[], Bury]) -> None:
         self.lanes: dict[int, EventLane] = {}
         self.executions: dict[int, ExecutionLane] = {}
-        self.batch_events = batch_events
         self._store, self._bury = store, bury
         self._batch = store.batch()
         self._writing: asyncio.Future[None] | None = None
@@ -56,7 +61,7 @@ class Pipeline:
     @property
     def full(self) -> bool:
         """Whether reading should wait until a batch has come home."""
-        return self._batch.events >= self.batch_events and self._writing is not None
+        return self._batch.events >= BATCH_EVENTS and self._writing is not None
 
     @property
     def waiting(self) -> bool:
@@ -71,12 +76,12 @@ class Pipeline:
             else:
                 self.executions[partition.partition].arrive(found)
 
-    async def hand_over(self, least: int = 1) -> None:
-        """Begin to write what was fed, if nobody writes and there are at least `least` events or something of the executions."""
+    async def hand_over(self) -> None:
+        """Begin to write what was fed, if there is something and nobody writes."""
         if self._writing is not None and self._writing.done():
             await self.settle()
         if self._writing is None:
-            ready = [lane for lane in self.lanes.values() if lane.waiting] if self._batch.events >= least or least <= 1 else []
+            ready = [lane for lane in self.lanes.values() if lane.waiting]
             busy = [lane for lane in self.executions.values() if lane.busy]
             if ready or busy:
                 self._begin(ready, busy)

@@ -12,11 +12,11 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from projections.ids import position_id, user_id
-from projections.lots import COLUMNS, ZERO, Lot, LotKey, key_of_order
+from projections.lots import COLUMNS, ZERO, Lot, LotKey
 from projections.sql import load
 from projections.staging import Curs, copy_lines
-from projections.trades import Known, fitting
-from projections.views import CopyDecided, DriftDetected, DustRecorded, FundingRecorded, OrderEnded, OrdersRequested, OrderView
+from projections.trades import Known, Requested, Requests, fitting
+from projections.views import DriftDetected, DustRecorded, FundingRecorded, OrderEnded, OrderView
 
 Rare = DriftDetected | DustRecorded | FundingRecorded
 Lots = dict[LotKey, Lot]
@@ -24,15 +24,6 @@ FUNDED_MODES: Final = ("live", "paper")
 DIRECTIONS: Final = ("long", "short")
 REMEMBERED: Final = 300_000
 """Lots that a session keeps in memory."""
-
-
-class Request(NamedTuple):
-    """An order that changes a lot."""
-
-    order: OrderView
-    lot: LotKey
-    at: int
-    number: int
 
 
 class End(NamedTuple):
@@ -47,15 +38,14 @@ class Positions:
     """The facts of a batch, and the lots that the session remembers. After a batch that failed the memory must be emptied."""
 
     lots: Lots = field(default_factory=dict)
-    facts: list[Request | End | Rare] = field(default_factory=list)
+    facts: list[Requested | End | Rare] = field(default_factory=list)
     touched: set[LotKey] = field(default_factory=set)
 
-    def on_orders(self, event: CopyDecided | OrdersRequested, partition: int, offset: int) -> None:
+    def on_requests(self, requests: Iterable[Requested]) -> None:
         """Orders are under way."""
-        for item, order in enumerate(event.orders):
-            lot = key_of_order(order)
-            self.touched.add(lot)
-            self.facts.append(Request(order, lot, event.at, position_id(partition, offset, item)))
+        self.facts += requests
+        for request in requests:
+            self.touched.add(request.lot)
 
     def on_ended(self, event: OrderEnded, partition: int, offset: int) -> None:
         """An order has ended."""
@@ -66,14 +56,15 @@ class Positions:
         self.touched.update(_keys(event))
         self.facts.append(event)
 
-    def write(self, cursor: Curs, known: dict[str, Known]) -> None:
+    def write(self, cursor: Curs, known: Requests) -> None:
         """Load, fold, stage, merge. `known`: the requests of the orders that end."""
         if not self.facts:
             return
         if len(self.lots) > REMEMBERED:
             self.lots.clear()
-        touched = self.touched | {order.lot for order in known.values()}
-        self._load(cursor, [key for key in touched if key not in self.lots])
+        # Requests of this batch are touched anyway.
+        touched = self.touched | {request.lot for request in known.values() if isinstance(request, Known)}
+        self._load(cursor, touched - self.lots.keys())
         self._fold(known)
         changed = sorted((key, lot) for key in touched if (lot := self.lots.get(key)) and lot.version)
         copy_lines(cursor, "stage_positions", COLUMNS, [lot.line(key) for key, lot in changed])
@@ -89,10 +80,10 @@ class Positions:
         for row in cursor:
             self.lots[by_number[row[:6]]] = Lot(*row[6:])
 
-    def _fold(self, known: dict[str, Known]) -> None:
+    def _fold(self, known: Requests) -> None:
         for fact in self.facts:
             match fact:
-                case Request():
+                case Requested():
                     self._request(fact)
                 case End():
                     if request := known.get(fact.event.command_id):
@@ -110,22 +101,22 @@ class Positions:
             lot = self.lots[key] = Lot(number)
         return lot
 
-    def _request(self, fact: Request) -> None:
-        order, key, at, number = fact
+    def _request(self, fact: Requested) -> None:
+        order, key, quantity, at, number = fact
         lot = self._lot(key, number)
         was_empty = lot.empty
         lot.touch(at)
         if order.mode == "shadow":
-            _fill_shadow(lot, order, key[3])
+            _fill_shadow(lot, order, quantity, key[3])
         elif order.kind == "open":
-            lot.pending += Decimal(order.quantity)
+            lot.pending += quantity
         else:
-            lot.reserved += Decimal(order.quantity)
+            lot.reserved += quantity
         if order.kind == "open":
             lot.leverage = fitting(order.leverage)
         lot.settle(was_empty, at)
 
-    def _end(self, fact: End, order: Known) -> None:
+    def _end(self, fact: End, order: Requested | Known) -> None:
         event = fact.event
         lot = self._lot(order.lot, fact.number)
         was_empty = lot.empty
@@ -192,9 +183,8 @@ def _funded_keys(event: FundingRecorded, whale_id: str) -> list[LotKey]:
     return [(*place, direction, mode, whale_id) for mode in FUNDED_MODES for direction in DIRECTIONS]
 
 
-def _fill_shadow(lot: Lot, order: OrderView, direction: str) -> None:
+def _fill_shadow(lot: Lot, order: OrderView, quantity: Decimal, direction: str) -> None:
     """Shadow orders fill at the whale's price at once, without an event of their own."""
-    quantity = Decimal(order.quantity)
     price = Decimal(order.reference_price) if order.reference_price else lot.cost / lot.filled if lot.filled else ZERO
     if order.kind == "open":
         lot.gain(quantity, quantity, price)

@@ -105,7 +105,8 @@ async def rebuild(settings: Settings, until_ms: int | None = None, accept: bool 
             generations.create(conn, schema)
         await _fill_parallel(settings, conn, schema, report.targets, watch)
         report.fill_seconds = time.monotonic() - begun
-        await asyncio.to_thread(generations.complete, conn, schema)
+        with connect(settings) as other:
+            await asyncio.to_thread(generations.complete, [conn, other], schema)
         report.complete_seconds = time.monotonic() - begun
         if until_ms is None:
             await _fill_rest(settings, conn, schema)
@@ -161,8 +162,6 @@ async def _check_whole(settings: Settings) -> None:
 
 async def _targets_at(settings: Settings, targets: Targets, until_ms: int) -> Targets:
     """The offsets of the first records that were appended after a time, but never behind the live tables."""
-    from aiokafka import TopicPartition
-
     names = {
         TopicPartition(settings.topic(topic), number): (topic.name, number)
         for topic in (EVENTS, EXECUTIONS)

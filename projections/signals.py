@@ -150,12 +150,15 @@ class Signals:
         else:
             sums.reason = max(sums.reason, event.reason or event.status)
 
-    def write(self, cursor: Curs) -> None:
-        """Insert what is new, then add the sums, both in order of keys: other shards do the same at the same time."""
-        merges = load("merges.sql")
+    def insert(self, cursor: Curs) -> None:
+        """Insert what is new, in order of keys: other shards do the same at the same time."""
         if self.new:
             copy_rows(cursor, "stage_signals", NEW, (self.new[key] for key in sorted(self.new)))
-            cursor.execute(merges["insert_signals"])
+            cursor.execute(load("merges.sql")["insert_signals"])
+
+    def add(self, cursor: Curs) -> None:
+        """Add the sums, in order of keys. Last of a transaction: whoever has something to add to the same signals waits until its end."""
+        merges = load("merges.sql")
         if self.sums:
             copy_rows(cursor, "stage_signal_sums", SUMS, (self.sums[key].row(key) for key in sorted(self.sums)))
             cursor.execute(merges["lock_signals"])

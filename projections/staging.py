@@ -73,14 +73,18 @@ def copy_rows(cursor: Curs, table: str, columns: Sequence[str], rows: Iterable[R
 
 
 def copy_lines(cursor: Curs, table: str, columns: Sequence[str], lines: Sequence[str]) -> None:
-    """COPY ready lines into a table. A line with another number of columns is refused: a value of the log broke out of its column."""
-    tabs = len(columns) - 1
-    for line in lines:
-        if line.count("\t") != tabs or "\n" in line:
-            raise ValueError(f"{table}: a value with a tab or a line break")
+    """COPY ready lines into a table. Lines that hold more columns or rows than they should are refused: a value of the log broke out."""
+    chunks = [_chunk(table, len(columns) - 1, lines[start : start + CHUNK]) for start in range(0, len(lines), CHUNK)]
     with cursor.copy(_copy(table, tuple(columns))) as copy:
-        for start in range(0, len(lines), CHUNK):
-            copy.write("\n".join(lines[start : start + CHUNK]) + "\n")
+        for chunk in chunks:
+            copy.write(chunk)
+
+
+def _chunk(table: str, tabs: int, lines: Sequence[str]) -> str:
+    data = "\n".join(lines) + "\n"
+    if data.count("\t") != tabs * len(lines) or data.count("\n") != len(lines):
+        raise ValueError(f"{table}: a value with a tab or a line break")
+    return data
 
 
 @lru_cache(maxsize=100)

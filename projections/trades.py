@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -65,19 +66,24 @@ NOTHING: Final = "\t".join([NULL, NULL, "0", "0", NULL, "0", "0", "0", NULL, NUL
 
 
 class Requested(NamedTuple):
-    """An order of a batch, the shard time and the number of its request, and the lot that it changes."""
+    """An order of a batch, the lot that it changes and its quantity there, the shard time and the number of its request."""
 
     order: OrderView
+    lot: LotKey
+    quantity: Decimal
     at: int
     number: int
-    lot: LotKey
 
 
 class Known(NamedTuple):
-    """What the end of an order needs of its request."""
+    """What the end of an order needs of a request of an earlier batch."""
 
-    quantity: Decimal
     lot: LotKey
+    quantity: Decimal
+
+
+Requests = Mapping[str, Requested | Known]
+"""By command, the requests of the orders that end in a batch."""
 
 
 @dataclass(slots=True)
@@ -87,24 +93,31 @@ class Trades:
     requested: dict[str, Requested] = field(default_factory=dict)
     ended: dict[str, OrderEnded] = field(default_factory=dict)
 
-    def on_orders(self, event: CopyDecided | OrdersRequested, partition: int, offset: int) -> None:
-        """New orders."""
-        for item, order in enumerate(event.orders):
-            self.requested[order.command_id] = Requested(order, event.at, position_id(partition, offset, item), key_of_order(order))
+    def on_orders(self, event: CopyDecided | OrdersRequested, partition: int, offset: int) -> list[Requested]:
+        """New orders; gives them as requests."""
+        found = [
+            Requested(order, key_of_order(order), Decimal(order.quantity), event.at, position_id(partition, offset, item))
+            for item, order in enumerate(event.orders)
+        ]
+        for request in found:
+            self.requested[request.order.command_id] = request
+        return found
 
     def on_ended(self, event: OrderEnded, partition: int, offset: int) -> None:
         """An order's end state."""
         self.ended[event.command_id] = event
 
-    def known(self, cursor: Curs) -> dict[str, Known]:
+    def known(self, cursor: Curs) -> Requests:
         """The requests of all orders that end in this batch, from the batch or from the table."""
-        found = {key: Known(Decimal(it.order.quantity), it.lot) for key in self.ended if (it := self.requested.get(key))}
-        if missing := [key for key in self.ended if key not in found]:
-            cursor.execute(load("merges.sql")["requested_orders"], [missing])
-            for key, quantity, mode in cursor:
-                ended = self.ended[key]
-                lot = (ended.originator_id, ended.venue, ended.venue_symbol, ended.direction, mode, ended.whale_id)
-                found[key] = Known(quantity, lot)
+        missing = self.ended.keys() - self.requested.keys()
+        if not missing:
+            return self.requested
+        cursor.execute(load("merges.sql")["requested_orders"], [list(missing)])
+        found: dict[str, Requested | Known] = dict(self.requested)
+        for key, quantity, mode in cursor:
+            ended = self.ended[key]
+            lot = (ended.originator_id, ended.venue, ended.venue_symbol, ended.direction, mode, ended.whale_id)
+            found[key] = Known(lot, quantity)
         return found
 
     def write(self, cursor: Curs, numbers: dict[str, int]) -> None:
@@ -124,7 +137,7 @@ class Trades:
 
 
 def _order(new: Requested) -> str:
-    order, at, number, _ = new
+    order, _, _, at, number = new
     return (
         f"{number}\t{who(order.follower_id)}\t{order.venue}\t{text(order.symbol)}\t{order.side}\t{order.quantity}\t"
         f"{fitting(order.leverage)}\t{when(at)}\t{plain(order.command_id)}\t{text(order.whale_id)}\t{text(order.cause)}\t{order.kind}\t"

@@ -1,11 +1,13 @@
 """A log as the engine writes it, made quickly: for benches of what reads it.
 
-Enters: settings, how many followers and signals. Leaves: accepted rounds on `follower.events.v1`. Of every signal's followers 60 % copy
-(a decision with its order, a round later the order's end and the account's equity) and 40 % skip for one of two reasons, as groups.
+Enters: settings, how many followers, how often accounts are reported. Leaves: accepted rounds on `follower.events.v1`. There is a signal
+a minute; of its followers 60 % copy (a decision with its order, a round later the order's end and the account's equity) and 40 % skip for
+one of two reasons, as groups. Between two signals every account is reported so many times more: executors do it every 20 s.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import count
@@ -22,7 +24,10 @@ from engine.log.writer import ShardWriter, build_producer
 from engine.topology import shard_of
 
 START_MS: Final = 1_790_000_000_000
-SPACING_MS: Final = 20
+SPACING_MS: Final = 60_000
+REPORTS: Final = 3
+"""Reports of an account between two signals, as executors do it by default."""
+VENUE: Final = "binanceusdm"
 PRICE: Final = Decimal("60000.5")
 COPIERS: Final = Decimal("0.6")
 WHALES: Final = 10
@@ -41,10 +46,11 @@ class Shard:
 
 
 class EventLog:
-    """Writes rounds, signal by signal, to all shards. `written` counts events, `signals`, `decisions` and `orders` what they are about."""
+    """Writes rounds, signal by signal, to all shards. `written` counts events (by type: `kinds`), `signals`, `decisions` and
+    `orders` what they are about."""
 
-    def __init__(self, settings: Settings, followers: int) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, followers: int, reports: int = REPORTS) -> None:
+        self._settings, self._reports = settings, reports
         self._producer = build_producer(settings, "bench")
         self._numbers = count()
         names = [f"follower-{number}" for number in range(followers)]
@@ -52,7 +58,13 @@ class EventLog:
         for name in names:
             by_shard[shard_of(name, settings.partitions)].append(name)
         self._shards = [Shard(ShardWriter(self._producer, settings, number), found) for number, found in by_shard.items()]
-        self.written = self.signals = self.decisions = self.orders = 0
+        self.signals = self.decisions = self.orders = 0
+        self.kinds: Counter[str] = Counter()
+
+    @property
+    def written(self) -> int:
+        """Events so far."""
+        return self.kinds.total()
 
     async def begin(self) -> None:
         """Claims, then followers and their follows."""
@@ -77,7 +89,8 @@ class EventLog:
         await self._producer.stop()  # type: ignore[no-untyped-call]
 
     async def signal(self, most: int | None = None) -> None:
-        """One signal through every shard: decisions of it (of `most` followers a shard), ends of the orders of the one before."""
+        """One signal through every shard: decisions of it (of `most` followers a shard), ends of the orders of the one before, and what
+        executors report until the next one."""
         number = next(self._numbers)
         now = START_MS + number * SPACING_MS
         told = _signal(number, now)
@@ -86,6 +99,9 @@ class EventLog:
             await self._round(shard, [*_endings(shard, now), *_decisions(shard, followers, told, number, now)], now)
             self.decisions += len(followers)
             self.orders += len(shard.open or [])
+            for turn in range(self._reports):
+                at = now + (turn + 1) * SPACING_MS // (self._reports + 1)
+                await self._round(shard, [_equity(name, at) for name in followers], at)
         self.signals += 1
 
     def ends(self) -> dict[int, int]:
@@ -110,12 +126,12 @@ class EventLog:
         )
         await shard.writer.write_round(keyed, marker)
         shard.inbox, shard.digest, shard.next_id = shard.inbox + 1, digest, shard.next_id + len(keyed)
-        self.written += len(keyed)
+        self.kinds.update(type(event).__name__ for event in told)
 
 
 def _settings_of(name: str) -> list[events.AnyEvent]:
     whale = f"whale-{int(name.rpartition('-')[2]) % WHALES}"
-    settings = FollowerSettings(preferred_exchange="binanceusdm", max_leverage=Decimal(3))
+    settings = FollowerSettings(preferred_exchange=VENUE, max_leverage=Decimal(3))
     terms = FollowTerms(trade_size_usdt=Decimal(100))
     common = {"originator_id": name, "at": START_MS, "request_id": name}
     return [
@@ -175,7 +191,7 @@ def _order(name: str, signal: Signal, now: int) -> PlaceOrder:
     return PlaceOrder(
         command_id=command_id(signal.signal_id, name),
         follower_id=name,
-        venue="binanceusdm",
+        venue=VENUE,
         symbol="BTC/USDT:USDT",
         side="buy",
         quantity=Decimal("0.001"),
@@ -238,19 +254,21 @@ def _endings(shard: Shard, now: int) -> list[events.AnyEvent]:
     told: list[events.AnyEvent] = []
     for order in shard.open or []:
         told.append(_ended(order, now))
-        told.append(
-            events.EquityRecorded(
-                originator_id=order.follower_id,
-                originator_version=5,
-                at=now,
-                venue=order.venue,
-                equity=Decimal("9999.51"),
-                available=Decimal("9900.12"),
-                reported_at=now - 1,
-            )
-        )
+        told.append(_equity(order.follower_id, now))
     shard.open = None
     return told
+
+
+def _equity(name: str, now: int) -> events.EquityRecorded:
+    return events.EquityRecorded(
+        originator_id=name,
+        originator_version=5,
+        at=now,
+        venue=VENUE,
+        equity=Decimal("9999.51"),
+        available=Decimal("9900.12"),
+        reported_at=now - 1,
+    )
 
 
 def _ended(order: PlaceOrder, now: int) -> events.OrderEnded:

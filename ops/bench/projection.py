@@ -1,7 +1,8 @@
 """`remora bench projection`: events into Postgres, exactly once, against a raw COPY of the same rows; and how late they are.
 
-Enters: how many events, followers, the pace. Leaves: one JSON object. The projector is the real process; the raw side copies the
-very same rows into logged tables with the same columns, keys, indexes and foreign keys, from memory, over one connection.
+Enters: how many events, the pace. Leaves: one JSON object. The projector is the real process; the raw side copies the very same rows into
+logged tables with the same columns, keys, indexes and foreign keys, from memory, over one connection. The events are the ones that make
+rows (decisions, ends of orders, the report after each): reports that only replace each other would cost a COPY nothing.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ def bench_projection(events: int = 1_000_000, pace: int = 2_000, paced_s: float 
         "raw_rows_per_s": round(rows / raw_seconds),
         "ratio": round(value / raw, 3),
         "events": log.written,
+        "kinds": dict(log.kinds.most_common()),
         "rows": rows,
         "exactly_once": once,
         "pace": pace,
@@ -78,9 +80,9 @@ def stack() -> Iterator[tuple[Settings, Supervisor, Conn]]:
             yield settings, supervisor, conn
 
 
-async def write_log(settings: Settings, events: int, followers: int = FOLLOWERS) -> EventLog:
-    """About `events` events, all orders ended."""
-    log = EventLog(settings, followers)
+async def write_log(settings: Settings, events: int, reports: int = 0) -> EventLog:
+    """About `events` events, all orders ended; `reports` of every account between two signals."""
+    log = EventLog(settings, FOLLOWERS, reports)
     await log.begin()
     while log.written < events:
         await log.signal()
@@ -143,10 +145,11 @@ def counted_once(conn: Conn, log: EventLog) -> bool:
     """Sums over the tables are exactly what was written."""
     row = conn.execute(
         "SELECT (SELECT count(*) FROM trades), (SELECT count(*) FROM copy_decisions), (SELECT count(*) FROM whale_signals),"
-        " (SELECT sum(version) FROM trades), (SELECT sum(version) FROM positions), (SELECT sum(filled) * 1000 FROM positions)"
+        " (SELECT sum(version) FROM trades), (SELECT sum(version) FROM positions), (SELECT sum(filled) * 1000 FROM positions),"
+        " (SELECT sum(version) FROM account_equity)"
     ).fetchone()
     orders = log.orders
-    return row == (orders, log.decisions, log.signals, 2 * orders, 2 * orders, orders)
+    return row == (orders, log.decisions, log.signals, 2 * orders, 2 * orders, orders, log.kinds["EquityRecorded"])
 
 
 def raw_copy(conn: Conn) -> tuple[int, float]:
@@ -157,7 +160,7 @@ def raw_copy(conn: Conn) -> tuple[int, float]:
         year_month = table.removeprefix(parent + "_").replace("_", "-")
         if "-" in year_month and len(year_month) == 7:
             conn.execute("SELECT remora_month_partition(%s, %s, %s)", [RAW, parent, f"{year_month}-01"])
-    generations.complete(conn, RAW)
+    generations.complete([conn], RAW)
     data = {table: _out(conn, table) for table in PROJECTED}
     rows = sum(text.count(b"\n") for text in data.values())
     begun = time.monotonic()

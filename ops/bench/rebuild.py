@@ -15,14 +15,14 @@ from typing import Any, Final
 import psycopg
 
 from engine.config import Settings
-from ops.bench.eventlog import EventLog
+from ops.bench.eventlog import REPORTS, EventLog
 from ops.bench.projection import PACED_FOLLOWERS, caught_up, quantile, stack, write_log
 from projections.queries import listing, query
 from projections.rebuild import Report, rebuild
 from projections.staging import Conn
 
 READERS: Final = 4
-READ_EVERY_S: Final = 0.02
+READ_EVERY_S: Final = 0.1
 ARRIVING: Final = 500
 """Events a second that arrive meanwhile."""
 
@@ -59,13 +59,13 @@ class Reader(threading.Thread):
 def bench_rebuild(events: int = 2_000_000) -> dict[str, Any]:
     """Run it on a broker and a Postgres of its own, beside the real projector process."""
     with stack() as (settings, supervisor, conn):
-        log = asyncio.run(write_log(settings, events))
+        log = asyncio.run(write_log(settings, events, REPORTS))
         supervisor.start("projector")
         caught_up_first = time.monotonic()
         supervisor.wait_ready("projector")
         caught_up(conn, settings, log.ends())
         live_s = time.monotonic() - caught_up_first
-        before = log.written
+        before, kinds = log.written, dict(log.kinds.most_common())
         readers = [Reader(settings.database_url.get_secret_value()) for _ in range(READERS)]
         for reader in readers:
             reader.start()
@@ -80,6 +80,7 @@ def bench_rebuild(events: int = 2_000_000) -> dict[str, Any]:
         "events_per_s": round(before / report.complete_seconds),
         "unit": "events/s",
         "events": before,
+        "kinds": kinds,
         "fill_events_per_s": round(before / report.fill_seconds),
         "fill_s": round(report.fill_seconds, 2),
         "index_s": round(report.complete_seconds - report.fill_seconds, 2),
