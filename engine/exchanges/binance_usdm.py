@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from typing import Any, ClassVar, Final
 
@@ -72,8 +73,10 @@ class BinanceUsdm(Binance):
 
     async def account(self, keys: Credential, marks: dict[str, Decimal]) -> AccountView:
         """Margin balance and open positions."""
-        raw = await self.rack.read(keys, lambda ex: ex.fapiprivatev3_get_account())
-        rows = await self.rack.read(keys, lambda ex: ex.fapiprivatev3_get_positionrisk())
+        raw, rows = await asyncio.gather(
+            self.rack.read(keys, lambda ex: ex.fapiprivatev3_get_account()),
+            self.rack.read(keys, lambda ex: ex.fapiprivatev3_get_positionrisk()),
+        )
         by_id = {self._id(symbol): symbol for symbol in self.rack.prototype.markets}
         positions = tuple(
             VenuePosition(by_id[row["symbol"]], number(row["positionAmt"]), number(row.get("entryPrice")) or None)

@@ -7,6 +7,7 @@ something that Bybit does not know and never finds anything).
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from typing import Any, Final
 
@@ -215,9 +216,10 @@ class BybitLinear(_Bybit):
 
     async def account(self, keys: Credential, marks: dict[str, Decimal]) -> AccountView:
         """USDT equity and open positions."""
-        wallet = await self._wallet(keys)
+        wallet, rows = await asyncio.gather(
+            self._wallet(keys), self._list(keys, "private_get_v5_position_list", {"settleCoin": _QUOTE, "limit": 200})
+        )
         quote: dict[str, Any] = next((row for row in wallet["coin"] if row["coin"] == _QUOTE), {})
-        rows = await self._list(keys, "private_get_v5_position_list", {"settleCoin": _QUOTE, "limit": 200})
         by_id = {self._id(symbol): symbol for symbol in self.rack.prototype.markets}
         positions = tuple(
             VenuePosition(by_id[row["symbol"]], _signed(row), number(row.get("avgPrice")) or None)

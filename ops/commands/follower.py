@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, cast
@@ -40,13 +41,18 @@ def add(
     daily_loss: Amount = None,
     api_key: Annotated[str | None, typer.Option(help="Asks for the secret and puts both into the vault.")] = None,
     secret: Annotated[str | None, typer.Option(envvar="REMORA_ACCOUNT_SECRET", help="Better left out: then it is asked for.")] = None,
+    open_paper: Annotated[bool, typer.Option(help="Open a paper account with 10,000 USDT at the simulator.")] = False,
     json: Json = False,
 ) -> None:
-    """Create a follower, or replace its settings; with `--api-key` its exchange account as well."""
+    """Create a follower, or replace its settings; with `--api-key` its exchange account as well, with `--open-paper` one with play money."""
     if venue not in VENUES:
         raise typer.BadParameter(f"{venue!r} is not one of {', '.join(VENUES)}", param_hint="--venue")
     if api_key is not None:
         _store_keys(follower, venue, api_key, secret or typer.prompt("API secret", hide_input=True))
+    if open_paper:
+        from engine.executor.accounts.paper import open_paper_account
+
+        asyncio.run(open_paper_account(load_settings(), follower, venue))
     limits = Limits(
         max_deviation_bps=max_deviation_bps, max_position_quote=max_position, max_exposure_quote=max_exposure, daily_loss_quote=daily_loss
     )

@@ -165,7 +165,8 @@ def text_on(_: Market) -> Any:
 
 def candles(world: World, call: Call) -> list[list[Any]]:
     """A flat candle for every interval asked for, newest last (the price path has no memory)."""
-    market = market_of(world, call)
+    params = call.params if "symbol" in call.params else call.params | {"symbol": call.params.get("pair", "")}
+    market = market_of(world, call, params)
     mid, now = plain(world.prices.mid(market)), world.clock.now_ms()
     limit, width = min(call.integer("limit", 500), 1000), 60_000
     return [

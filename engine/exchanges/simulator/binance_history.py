@@ -42,6 +42,13 @@ def funding_rates(world: World, call: Call) -> list[dict[str, Any]]:
     return [{"symbol": m.id, "fundingTime": last, "fundingRate": "0.00010000", "markPrice": fixed8(world.prices.mid(m))} for m in chosen]
 
 
+def funding_info(world: World, call: Call) -> list[dict[str, Any]]:
+    """GET fundingInfo: how often and within which bounds each market is settled."""
+    bounds = {"adjustedFundingRateCap": "0.02000000", "adjustedFundingRateFloor": "-0.02000000"}
+    listed = world.markets["binanceusdm"].values()
+    return [{"symbol": m.id} | bounds | {"fundingIntervalHours": 8, "disclaimer": False} for m in listed]
+
+
 def open_interest(world: World, call: Call) -> dict[str, Any]:
     """GET openInterest: what the simulated accounts hold long."""
     market = market_of(world, call)
@@ -64,6 +71,7 @@ USDM: Final = {
     ("GET", "/fapi/v1/trades"): Route(trades, weight=5),
     ("GET", "/fapi/v1/historicalTrades"): Route(trades, weight=20),
     ("GET", "/fapi/v1/fundingRate"): Route(funding_rates),
+    ("GET", "/fapi/v1/fundingInfo"): Route(funding_info, weight=0),
     ("GET", "/fapi/v1/openInterest"): Route(open_interest),
     ("GET", "/fapi/v1/forceOrders"): Route(liquidations, "signed", 20),
 }

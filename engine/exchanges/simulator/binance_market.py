@@ -138,6 +138,8 @@ USDM: Final = {
     ("GET", "/fapi/v1/rpiDepth"): Route(depth, weight=20),
     ("GET", "/fapi/v1/aggTrades"): Route(trades, weight=20),
     ("GET", "/fapi/v1/klines"): Route(candles, weight=2),
+    ("GET", "/fapi/v1/markPriceKlines"): Route(candles, weight=2),
+    ("GET", "/fapi/v1/indexPriceKlines"): Route(candles, weight=2),
     ("GET", "/fapi/v1/premiumIndex"): Route(premium_index),
     ("GET", "/fapi/v1/ticker/price"): Route(ticker_price),
     ("GET", "/fapi/v2/ticker/price"): Route(ticker_price),

@@ -36,7 +36,19 @@ def trade_fee(world: World, call: Call) -> list[dict[str, str]]:
     return [{"symbol": m.id, "makerCommission": "0.001", "takerCommission": "0.001"} for m in chosen]
 
 
+def funding_assets(world: World, call: Call) -> list[Any]:
+    """POST asset/get-funding-asset: the funding wallet is empty, all money is in the trading wallets."""
+    return []
+
+
+def system_status(world: World, call: Call) -> dict[str, Any]:
+    """GET system/status: it works."""
+    return {"status": 0, "msg": "normal"}
+
+
 ROUTES: Final = {
+    ("POST", "/sapi/v1/asset/get-funding-asset"): Route(funding_assets, "signed"),
+    ("GET", "/sapi/v1/system/status"): Route(system_status),
     ("GET", "/sapi/v1/account/apiRestrictions"): Route(restrictions, "signed"),
     ("GET", "/sapi/v1/asset/tradeFee"): Route(trade_fee, "signed"),
     ("GET", "/sapi/v1/capital/config/getall"): Route(nothing, "signed", 10),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
@@ -193,8 +194,12 @@ def cancel_all(world: World, call: Call) -> dict[str, Any]:
 
 def modify_order(world: World, call: Call) -> dict[str, Any]:
     """PUT order: a resting limit order gets a new size and price."""
-    order = find_order(world, call.owner, market_of(world, call), call.params, -2013, "Order does not exist.")
-    quantity, price = call.number("quantity"), call.number("price")
+    return _modify(world, call, call.params)
+
+
+def _modify(world: World, call: Call, params: dict[str, str]) -> dict[str, Any]:
+    order = find_order(world, call.owner, market_of(world, call, params), params, -2013, "Order does not exist.")
+    quantity, price = (decimal(params.get(name) or "0", name) for name in ("quantity", "price"))
     if not order.is_open or order.ask.is_market:
         raise VenueError(-5026, "The order has been traded or canceled.")
     if not quantity or not price:
@@ -205,13 +210,21 @@ def modify_order(world: World, call: Call) -> dict[str, Any]:
 
 def create_batch(world: World, call: Call) -> list[dict[str, Any]]:
     """POST batchOrders: each order is taken or refused on its own."""
-    return [_one_of_batch(world, call, item) for item in _json_list(call, "batchOrders")]
+    return [
+        _one_of_batch(call, item, lambda params: created(_place(world, call, params), params.get("newOrderRespType", "ACK")))
+        for item in _json_list(call, "batchOrders")
+    ]
 
 
-def _one_of_batch(world: World, call: Call, item: Any) -> dict[str, Any]:
+def modify_batch(world: World, call: Call) -> list[dict[str, Any]]:
+    """PUT batchOrders: each order is changed or refused on its own."""
+    return [_one_of_batch(call, item, lambda params: _modify(world, call, params)) for item in _json_list(call, "batchOrders")]
+
+
+def _one_of_batch(call: Call, item: Any, act: Callable[[dict[str, str]], dict[str, Any]]) -> dict[str, Any]:
     params = {str(key): value if isinstance(value, str) else orjson.dumps(value).decode() for key, value in dict(item).items()}
     try:
-        return created(_place(world, call, params), params.get("newOrderRespType", "ACK"))
+        return act(params)
     except Refused as refusal:
         error = venue_error(call.exchange, refusal)
     except VenueError as refused:
@@ -278,6 +291,7 @@ ROUTES: Final = {
     ("GET", "/fapi/v1/allOrders"): Route(all_orders, "signed", 5, "query"),
     ("DELETE", "/fapi/v1/allOpenOrders"): Route(cancel_all, "signed", 1, "cancel"),
     ("POST", "/fapi/v1/batchOrders"): Route(create_batch, "signed", 5, "create", "order"),
+    ("PUT", "/fapi/v1/batchOrders"): Route(modify_batch, "signed", 5, "other", "order"),
     ("DELETE", "/fapi/v1/batchOrders"): Route(cancel_batch, "signed", 1, "cancel"),
     ("GET", "/fapi/v1/userTrades"): Route(user_trades, "signed", 5, "query"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Final
 
 from engine.exchanges.simulator.bybit_common import VENUE_OF, category_of, market_of, optional_market, order_id, page
@@ -14,14 +15,15 @@ _MINUTES: Final = {"D": 1440, "W": 10_080, "M": 43_200}
 
 
 def candles(world: World, call: Call) -> dict[str, Any]:
-    """GET market/kline: flat candles, newest first (the price path has no memory)."""
+    """GET market/kline and its mark and index price twins: flat candles, newest first (the price path has no memory)."""
     category = category_of(call)
     market, limit = market_of(world, category, call.params.get("symbol", "")), min(call.integer("limit", 200), 1000)
     interval = call.params.get("interval", "1")
     width = _MINUTES.get(interval) or int(interval) if interval in _MINUTES or interval.isdigit() else 1
     mid, now = plain(world.prices.mid(market)), world.clock.now_ms()
     start = now - now % (width * 60_000)
-    rows = [[str(start - number * width * 60_000), mid, mid, mid, mid, "1", mid] for number in range(limit)]
+    volumes = [] if call.path.endswith("price-kline") else ["1", mid]
+    rows = [[str(start - number * width * 60_000), mid, mid, mid, mid, *volumes] for number in range(limit)]
     return {"symbol": market.id, "category": category, "list": rows}
 
 
@@ -31,6 +33,16 @@ def funding(world: World, call: Call) -> dict[str, Any]:
     market = market_of(world, category, call.params.get("symbol", ""))
     last = world.clock.now_ms() // _EIGHT_HOURS_MS * _EIGHT_HOURS_MS
     return {"category": category, "list": [{"symbol": market.id, "fundingRate": "0.0001", "fundingRateTimestamp": str(last)}]}
+
+
+def open_interest(world: World, call: Call) -> dict[str, Any]:
+    """GET market/open-interest: what the simulated accounts hold long now."""
+    category = category_of(call)
+    market = market_of(world, category, call.params.get("symbol", ""))
+    positions = (p for account in world.registry.by_key.values() for p in account.positions.values())
+    held = sum((p.quantity for p in positions if p.market is market and p.quantity > 0), Decimal(0))
+    row = {"openInterest": plain(held), "timestamp": str(world.clock.now_ms())}
+    return {"symbol": market.id, "category": category, "list": [row], "nextPageCursor": ""}
 
 
 def risk_limits(world: World, call: Call) -> dict[str, Any]:
@@ -93,6 +105,9 @@ def _closed(fill: Fill) -> dict[str, Any]:
 
 ROUTES: Final = {
     ("GET", "/v5/market/kline"): Route(candles),
+    ("GET", "/v5/market/mark-price-kline"): Route(candles),
+    ("GET", "/v5/market/index-price-kline"): Route(candles),
+    ("GET", "/v5/market/open-interest"): Route(open_interest),
     ("GET", "/v5/market/funding/history"): Route(funding),
     ("GET", "/v5/market/risk-limit"): Route(risk_limits),
     ("GET", "/v5/position/closed-pnl"): Route(closed_profit, "signed", group="query"),

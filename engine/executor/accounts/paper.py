@@ -1,6 +1,7 @@
 """A paper account: a follower and a venue enter, an account with play money at the simulator leaves, its keys in the vault.
 
-Only where the exchanges are the simulator: nobody opens accounts at a real venue. The keys are made here and never shown.
+Only where there is a simulator: the paper venue beside the real ones (`paper_url`), or, without it, the one that stands for them all
+(`exchange_url`). Nobody opens accounts at a real venue. The keys are made here and never shown.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ TIMEOUT_S: Final = 10.0
 
 async def open_paper_account(settings: Settings, follower_id: str, venue: Venue, balance: Decimal = BALANCE) -> None:
     """Errors: ConfigInvalid without a simulator or a master key, DependencyUnreachable."""
-    if settings.exchange_url is None:
-        raise ConfigInvalid("Paper accounts need the exchange simulator: REMORA_EXCHANGE_URL is not set.")
+    url = settings.paper_url or settings.exchange_url
+    if url is None:
+        raise ConfigInvalid("Paper accounts need the exchange simulator: neither REMORA_PAPER_URL nor REMORA_EXCHANGE_URL is set.")
     master = load_master_key(settings)
     key, secret = f"key{secrets.token_hex(14)}", f"secret{secrets.token_hex(24)}"
     spec = {"api_key": key, "secret": secret, "venue": venue, "usdt": str(balance), "label": follower_id}
@@ -35,7 +37,7 @@ async def open_paper_account(settings: Settings, follower_id: str, venue: Venue,
         timeout = aiohttp.ClientTimeout(TIMEOUT_S)
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.post(f"{settings.exchange_url}/_accounts", json=spec) as answer,
+            session.post(f"{url}/_accounts", json=spec) as answer,
         ):
             answer.raise_for_status()
     except (aiohttp.ClientError, TimeoutError) as error:
@@ -43,7 +45,8 @@ async def open_paper_account(settings: Settings, follower_id: str, venue: Venue,
 
     def store() -> None:
         with psycopg.connect(settings.database_url.get_secret_value(), connect_timeout=10) as connection:
-            add_credential(connection, master, follower_id, venue, SecretStr(key), SecretStr(secret))
+            apart = settings.paper_url is not None
+            add_credential(connection, master, follower_id, venue, SecretStr(key), SecretStr(secret), paper=apart)
 
     try:
         await asyncio.to_thread(store)

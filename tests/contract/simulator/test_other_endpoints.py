@@ -20,8 +20,11 @@ PUBLIC: list[tuple[str, tuple[Any, ...]]] = [
     ("fetch_last_prices", ()),
     ("fetch_bids_asks", ()),
     ("fetch_open_interest", ()),
+    ("fetch_funding_interval", ()),
+    ("fetch_mark_ohlcv", ()),
+    ("fetch_index_ohlcv", ()),
 ]
-UNKNOWN_HERE = {"bybit": {"fetch_last_prices", "fetch_open_interest"}, "binance": set[str]()}
+UNKNOWN_HERE = {"bybit": {"fetch_last_prices", "fetch_funding_interval"}, "binance": set[str]()}
 
 
 @pytest.mark.parametrize("exchange", ["binance", "bybit"])
@@ -123,3 +126,21 @@ async def test_a_set_leverage_and_margin_batch(simulator: Simulator) -> None:
         with pytest.raises(Exception, match="110024"):
             await ex.set_position_mode(True, SYMBOL)
         assert (await ex.fetch_leverage(SYMBOL))["longLeverage"] == 10
+
+
+async def test_many_futures_orders_are_changed_in_one_request(simulator: Simulator) -> None:
+    """Each on its own: one that does not exist does not keep the others from being changed."""
+    async with client(simulator, "binance") as ex:
+        made = [await ex.create_order(SYMBOL, "limit", "buy", 0.1, 40000) for _ in range(2)]
+        ids = [made[0]["id"], "1", made[1]["id"]]
+        change = {"symbol": SYMBOL, "type": "limit", "side": "buy", "amount": 0.2, "price": 41000}
+        replies = await ex.edit_orders([change | {"id": number} for number in ids])
+        found = {order["id"]: (order["amount"], order["price"]) for order in await ex.fetch_open_orders(SYMBOL)}
+    assert found == {made[0]["id"]: (0.2, 41000), made[1]["id"]: (0.2, 41000)}
+    assert [reply["id"] for reply in replies if reply["id"]] == [made[0]["id"], made[1]["id"]]
+
+
+async def test_wallets_and_status_beside_trading(simulator: Simulator) -> None:
+    async with client(simulator, "binance") as ex:
+        assert (await ex.fetch_balance({"type": "funding"}))["total"] == {}
+        assert (await ex.fetch_status())["status"] == "ok"

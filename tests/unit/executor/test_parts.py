@@ -153,7 +153,7 @@ def test_orders_that_use_all_they_may_leave_reports_their_share(venue: str) -> N
     used: list[tuple[float, float]] = []
     limits = Limits(True, clock, 600.0)
     rates = RATES[venue]  # type: ignore[index]
-    for step in range(60_000):
+    for step in range(15_000):
         account = (f"f{step}", venue)
         if not limits.ip_delay(venue) and not limits.take_order(account, venue):  # type: ignore[arg-type]
             orders += 1
@@ -161,7 +161,7 @@ def test_orders_that_use_all_they_may_leave_reports_their_share(venue: str) -> N
         if not limits.take_read(account, venue):  # type: ignore[arg-type]
             reports += 1
             used.append((clock.now, rates.costs["report"]))
-        clock.now += 0.001
+        clock.now += 0.004
     share = rates.ip.amount / rates.ip.window_s * 60 * REPORT_SHARE / rates.costs["report"]
     assert reports > 0.8 * share and orders > 0.6 * rates.ip.amount / rates.ip.window_s * 60, (reports, orders)
     assert _most_in_a_window(used, rates.ip.window_s) <= rates.ip.amount
