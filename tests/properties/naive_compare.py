@@ -19,8 +19,10 @@ from engine.domain.events import (
     SignalExpired,
 )
 from engine.domain.messages import PlaceOrder
+from engine.domain.shard import dump_state, evolve, restore_state, state_digest
 from engine.domain.state import FollowerState, ShardState
 from engine.domain.state import Lot as OurLot
+from tests.given import DECODER, ENCODER, Shard
 from tests.properties.naive.lots import Follower, Key, Lot
 from tests.properties.naive.shard import Naive
 
@@ -134,3 +136,20 @@ def _compare_lot(ours: OurLot, theirs: Lot) -> None:
     equal(f"{theirs.key}", counted, mine)
     assert same(ours.due, theirs.due), (theirs.key, ours.due, theirs.due)
     assert same(ours.cost, theirs.cost) and same(ours.notional, theirs.counted), (ours, theirs)
+
+
+def restored(shard: Shard) -> ShardState:
+    """The state out of its snapshot."""
+    found = restore_state(dump_state(shard.state))
+    assert state_digest(found) == state_digest(shard.state)
+    return found
+
+
+def replayed(shard: Shard) -> ShardState:
+    """The state out of the log, with what the log's markers say of time and sources: a successor's after a crash."""
+    found = shard.fresh()
+    for event in shard.events:
+        evolve(found, DECODER.decode(ENCODER.encode(event)))
+    found.now, found.sources = shard.state.now, dict(shard.state.sources)
+    assert state_digest(found) == state_digest(shard.state)
+    return found

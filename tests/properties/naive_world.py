@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from engine.domain.messages import OrderSettled, PlaceOrder
 from engine.domain.values import FollowerSettings, FollowTerms, Limits, MarketRules, Signal
 from tests.given import BTC, BTC_PERP, ETH, rules
 from tests.properties.naive.lots import Rules
@@ -32,6 +33,7 @@ SETTINGS = {
     "plain": USDM,
     "capped": replace(USDM, limits=Limits(max_position_quote=D(180), max_exposure_quote=D(250))),
     "one market": replace(USDM, limits=Limits(max_open_positions=1, cooldown_ms=3, daily_loss_quote=D("3.7"))),
+    "losing": replace(USDM, limits=Limits(daily_loss_quote=D("3.7"))),
     "drawdown": replace(USDM, limits=Limits(max_drawdown_percent=D("0.9"), max_staleness_ms=4000)),
     "near": replace(USDM, max_leverage=D(2), limits=Limits(max_deviation_bps=D(50))),
     "off": replace(USDM, copy_trading_enabled=False),
@@ -67,8 +69,8 @@ SIGNALS: dict[str, dict[str, Any]] = {
     "short life": {"life": 2000},
     "blind": {"blind": True},
     "after a gap": {"unseen": D("0.7")},
-    "levered": {"leverage": D(3), "whale_equity": D(20_000)},
-    "rich": {"whale_equity": D(5000)},
+    "levered": {"leverage": D(3), "whale_equity": D(5000)},
+    "without equity": {"whale_equity": None},
     "order": {"order": "o"},
     "ETH": {"symbol": ETH},
     "ETH order": {"symbol": ETH, "order": "e", "priority": "low"},
@@ -111,9 +113,26 @@ def trade(number: int, pair: tuple[str, str], moved: tuple[Decimal, Decimal], pr
         whale_order_id=f"{how['order']}{number // 12}" if "order" in how else None,
         position_before=None if blind else before,
         position_after=None if blind else after,
-        whale_equity=how.get("whale_equity"),
+        whale_equity=how.get("whale_equity", D(20_000)),
         leverage=how.get("leverage"),
         priority=how.get("priority", "medium"),
         detected_at=now - how.get("age", 0),
         expires_at=now + how["life"] if "life" in how else None,
+    )
+
+
+def end_of(order: PlaceOrder, part: int, price: Decimal, epoch: int, now: int) -> OrderSettled:
+    """An order ends: not at all (0), by half (1), completely (2), completely and with fees (3)."""
+    filled = order.quantity if part > 1 else (order.quantity * part / 2) // D("0.001") * D("0.001")
+    return OrderSettled(
+        epoch=epoch,
+        seq=1,
+        command_id=order.command_id,
+        follower_id=order.follower_id,
+        status="filled" if filled == order.quantity else "partial" if filled else "rejected",
+        filled=filled,
+        average_price=price if filled else None,
+        fee_base=filled / 1000 if part == 3 and order.kind == "open" and order.venue == "binance" else D(0),
+        fee_quote=D("0.07") if part == 3 else D(0),
+        settled_at=now,
     )

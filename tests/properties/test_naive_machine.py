@@ -1,4 +1,13 @@
-"""The domain against a naive model, step by step: the same answers, orders, cancels and lots, whatever happens in whatever order."""
+"""The domain against a naive model, step by step: the same answers, orders, cancels and lots, whatever happens in whatever order.
+
+It bites. Each of these was broken by hand in the domain, alone, and found by the examples below: an exit takes its fraction of what is
+due as well; it forgets opens in flight; a partial exit cancels opens; dust ends too early; failing exits are asked for without growing
+pauses; a flip opens before the old lot is gone, or its open never expires; caps count nothing pending; the least quantity is rounded down;
+the last leg is lost; a carried size is spent twice, or outlives its follow; the cooldown lasts a millisecond longer; equity and marks never
+age; losses are not marked; the foreign share is ignored; a drift is not cut to the step; gates hold exits; priority is ignored; held opens
+do not shrink; a gap never heals; signals or source positions count twice; only the global switch counts; unfollowing strands lots; a
+restored snapshot forgets its followers.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +34,6 @@ from engine.domain.messages import (
     Flatten,
     FollowWhale,
     MarksReported,
-    OrderSettled,
     PlaceOrder,
     PositionsReported,
     ReleaseSignals,
@@ -36,21 +44,21 @@ from engine.domain.messages import (
     SignalReceived,
     UnfollowWhale,
 )
-from engine.domain.shard import dump_state, evolve, restore_state, state_digest
 from engine.domain.signal_queue import next_signals
 from engine.domain.values import Signal, VenuePosition
-from tests.given import BTC, DECODER, ENCODER, ETH, START, Shard
+from tests.given import BTC, ETH, START, Shard
 from tests.properties.naive.shard import Naive
-from tests.properties.naive_compare import compare_events, compare_state
-from tests.properties.naive_world import MARKETS, NAMES, SETTINGS, SIGNALS, SYMBOLS, TERMS, WHALES, plain, position_after, trade
+from tests.properties.naive_compare import compare_events, compare_state, replayed, restored
+from tests.properties.naive_world import MARKETS, NAMES, SETTINGS, SIGNALS, SYMBOLS, TERMS, WHALES, end_of, plain, position_after, trade
 
 D = Decimal
 DAY_MS = 86_400_000
 
 PRICES = st.sampled_from([D(1000), D(1000), D(900), D("1111.1"), D("1000.5")])
-HOWS = st.sampled_from((*["plain"] * 3, *SETTINGS))
-ON_TERMS = st.sampled_from((*["fixed"] * 3, *TERMS))
+HOWS = st.sampled_from(("plain", "plain", *SETTINGS))
+ON_TERMS = st.sampled_from(("fixed", "fixed", *TERMS))
 TELLING = st.sampled_from((*["plain"] * 8, "order", *SIGNALS))
+PRIORITIES, WAITING = st.sampled_from(("low", "low", "medium", "high")), ("plain", "high", "low", "5 s old", "ETH", "ETH order")
 MOVES = st.sampled_from(("grow", "grow", "grow", "little", "third", "half", "most", "close", "flip", "flip"))
 
 
@@ -70,6 +78,7 @@ class AgainstTheNaiveModel(RuleBasedStateMachine):
             self._configure(name, how)
             for whale in WHALES:
                 self._follow(name, whale, terms)
+            self._report_equity(name, D(1000))
 
     def _send(self, body: Any, source: str = "f") -> list[AnyEvent]:
         events = self.shard.send(body, source)
@@ -101,6 +110,14 @@ class AgainstTheNaiveModel(RuleBasedStateMachine):
         for move in moves:
             self.whale_trades(whale, move, long, D(1000), "plain")
 
+    @rule(trades=st.lists(st.tuples(st.sampled_from(WHALES), st.sampled_from(WAITING)), min_size=2, max_size=4), lowest=PRIORITIES)
+    def whales_trade_behind_the_gate(self, trades: list[tuple[str, str]], lowest: str) -> None:
+        """Then what may pass does so in one breath."""
+        self.somebody_sets_the_gate("low", True)
+        for whale, telling in trades:
+            self.whale_trades(whale, "grow", True, D(1000), telling)
+        self.somebody_sets_the_gate(lowest, False)
+
     @precondition(lambda self: self.past)
     @rule(back=st.integers(0, 3))
     def a_signal_comes_again(self, back: int) -> None:
@@ -131,24 +148,11 @@ class AgainstTheNaiveModel(RuleBasedStateMachine):
         self._settle(order, part, price)
 
     def _settle(self, order: PlaceOrder, part: int, price: Decimal) -> None:
-        filled = order.quantity if part > 1 else (order.quantity * part / 2) // D("0.001") * D("0.001")
-        base = filled / 1000 if part == 3 and order.kind == "open" and order.venue == "binance" else D(0)
-        quote = D("0.07") if part == 3 else D(0)
-        outcome = OrderSettled(
-            epoch=self.shard.epoch,
-            seq=1,
-            command_id=order.command_id,
-            follower_id=order.follower_id,
-            status="filled" if filled == order.quantity else "partial" if filled else "rejected",
-            filled=filled,
-            average_price=price if filled else None,
-            fee_base=base,
-            fee_quote=quote,
-            settled_at=self.shard.now,
-        )
+        outcome = end_of(order, part, price, self.shard.epoch, self.shard.now)
+        fees = Fraction(outcome.fee_base), Fraction(outcome.fee_quote)
         assert self.shard.send(msgspec.structs.replace(outcome, epoch=self.shard.epoch - 1), "x") == [], "another executor's epoch"
         events = self._send(outcome, "x")
-        self.model.settle(order.command_id, Fraction(filled), Fraction(price), (Fraction(base), Fraction(quote)), outcome.settled_at)
+        self.model.settle(order.command_id, Fraction(outcome.filled), Fraction(price), fees, outcome.settled_at)
         self._compare(events)
         assert self._send(outcome, "x") == [], "an order ends once"
 
@@ -195,9 +199,9 @@ class AgainstTheNaiveModel(RuleBasedStateMachine):
                 self._send(ExecutorClaimed(owner="y", at=self.shard.now), "x")
                 self.shard.epoch = self.shard.offsets - 1
             case "snapshot":
-                self._snapshot_and_restore()
+                self.shard.state = restored(self.shard)
             case _:
-                self._crash_and_replay()
+                self.shard.state = replayed(self.shard)
 
     def _tell(self, body: Any) -> list[AnyEvent]:
         """A request counts once."""
@@ -213,20 +217,6 @@ class AgainstTheNaiveModel(RuleBasedStateMachine):
         self._tell(FollowWhale(request_id=self.shard.request_id(), follower_id=name, whale_id=whale, terms=TERMS[terms]))
         self.naive.follow(name, whale, TERMS[terms])
 
-    def _snapshot_and_restore(self) -> None:
-        restored = restore_state(dump_state(self.shard.state))
-        assert state_digest(restored) == state_digest(self.shard.state)
-        self.shard.state = restored
-
-    def _crash_and_replay(self) -> None:
-        """The successor has the log, and what its markers say of time and sources."""
-        replayed = self.shard.fresh()
-        for event in self.shard.events:
-            evolve(replayed, DECODER.decode(ENCODER.encode(event)))
-        replayed.now, replayed.sources = self.shard.state.now, dict(self.shard.state.sources)
-        assert state_digest(replayed) == state_digest(self.shard.state)
-        self.shard.state = replayed
-
     @rule(
         scope=st.sampled_from((("global", ""), ("exchange", "binanceusdm"), ("whale", "w1"), ("follower", "f1"), ("follower", "f2"))),
         state=st.sampled_from(("running", "running", "close_only", "halt", "halt_exits")),
@@ -235,14 +225,14 @@ class AgainstTheNaiveModel(RuleBasedStateMachine):
         self._tell(SetSwitch(request_id=self.shard.request_id(), scope=scope[0], target=scope[1], state=state))
         self.naive.switch(*scope, state)
 
-    @rule(lowest=st.sampled_from(("low", "low", "medium", "high")), paused=st.sampled_from((False, False, True)))
+    @rule(lowest=PRIORITIES, paused=st.sampled_from((False, False, True)))
     def somebody_sets_the_gate(self, lowest: Any, paused: bool) -> None:
         events = self._tell(SetGate(request_id=self.shard.request_id(), min_priority=lowest, paused=paused))
         self.naive.gate(lowest, paused)
         self._compare(events)
 
     @precondition(lambda self: self.naive.held)
-    @rule(most=st.integers(1, 3), lowest=st.sampled_from(("low", "medium", "high")), named=st.booleans())
+    @rule(most=st.integers(1, 3), lowest=PRIORITIES, named=st.booleans())
     def somebody_releases(self, most: int, lowest: Any, named: bool) -> None:
         """By name, or what the sequencer finds to be next."""
         ids = [held.signal.signal_id for held in self.naive.held][-most:] if named else self.naive.next_held(most, lowest)
@@ -256,17 +246,20 @@ class AgainstTheNaiveModel(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES), lost=st.sampled_from((0, 0, 2, 7)), price=PRICES, symbol=st.sampled_from((BTC, BTC, ETH)))
     def the_venue_reports(self, name: str, lost: int, price: Decimal, symbol: str) -> None:
         """Equity and a price."""
-        now, venue = self.shard.now, self.shard.state.followers[name].settings.preferred_exchange
-        equity = D(1000) - lost
-        self._send(EquityReported(epoch=self.shard.epoch, follower_id=name, venue=venue, equity=equity, available=equity, at=now), "x")
-        self.naive.equity(name, venue, Fraction(equity), now)
+        self._report_equity(name, D(1000) - lost)
         place = SYMBOLS[symbol]["binanceusdm"]
         self._send(MarksReported(venue="binanceusdm", marks={place: price}, at=self.shard.now - 1), "m")
         self.naive.mark("binanceusdm", place, Fraction(price), self.shard.now - 1)
+        assert self.shard.take(self.shard.records[-1][0]) == [], "a source position twice"
 
-    @rule(name=st.sampled_from(NAMES), sold=st.sampled_from((0, 1, 2, 4)), twice=st.booleans())
+    def _report_equity(self, name: str, equity: Decimal) -> None:
+        now, venue = self.shard.now, self.shard.state.followers[name].settings.preferred_exchange
+        self._send(EquityReported(epoch=self.shard.epoch, follower_id=name, venue=venue, equity=equity, available=equity, at=now), "x")
+        self.naive.equity(name, venue, Fraction(equity), now)
+
+    @rule(name=st.sampled_from(NAMES), sold=st.sampled_from((0, -1, 1, 2, 4, 8)), twice=st.sampled_from((True, True, False)))
     def positions_are_reported(self, name: str, sold: int, twice: bool) -> None:
-        """Somebody may have sold by hand: none, some, or half, or all of the account."""
+        """Somebody may have traded by hand: nothing, bought some, sold some, half, all, or beyond."""
         held: dict[str, Decimal] = defaultdict(Decimal)
         for lot in self.naive.followers[name].lots.values():
             if lot.key.venue == "binanceusdm" and lot.key.mode == "paper":
@@ -292,5 +285,5 @@ class AgainstTheNaiveModel(RuleBasedStateMachine):
 
 TestAgainstTheNaiveModel = AgainstTheNaiveModel.TestCase
 TestAgainstTheNaiveModel.settings = settings(
-    max_examples=500, stateful_step_count=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=400, stateful_step_count=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )

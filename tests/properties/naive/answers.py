@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
 
 from tests.properties.naive.ends import drop_waiting, end_dust, release_waiting
-from tests.properties.naive.lots import HALT_EXITS, Exit, Lot, Order, carry_out, plan_exit, request
+from tests.properties.naive.lots import HALT_EXITS, Exit, Key, Lot, Order, carry_out, plan_exit, request
 from tests.properties.naive.opens import Asked, Verdict, judge
 
 REMEMBERED_ORDERS = 8
@@ -46,7 +45,7 @@ def _opens_to_drop(asked: Asked) -> list[Order]:
     return [order for order in asked.who.waiting if _left(asked, order.key)]
 
 
-def _left(asked: Asked, key: Any) -> bool:
+def _left(asked: Asked, key: Key) -> bool:
     return key.whale == asked.key.whale and key.long != asked.key.long and key.symbol == asked.symbols.get(key.venue)
 
 

@@ -234,7 +234,7 @@ class Naive:
     # --- the queue ---------------------------------------------------------------------------------------------------
 
     def _expires_at(self, signal: Any) -> int:
-        return signal.detected_at + OPEN_LIFE_MS if signal.expires_at is None else signal.expires_at
+        return int(signal.detected_at + OPEN_LIFE_MS if signal.expires_at is None else signal.expires_at)
 
     def _in_order(self, waiting: Iterable[Held]) -> list[Held]:
         left, ordered = sorted(waiting, key=lambda held: held.number), []
