@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -89,9 +90,10 @@ def simulator(
     limits: Annotated[str, typer.Option(help="Venue rate limits: real or off.")] = "off",
     faults: Annotated[str | None, typer.Option(help="Fault rates, for example `rate=0.2,seed=1`.")] = None,
     live_prices: Annotated[bool, typer.Option(help="Markets and prices of the real venues (public), for REMORA_PAPER_URL.")] = False,
+    accounts: Annotated[Path | None, typer.Option(help="Keep the accounts (with their keys) in this file.")] = None,
 ) -> None:
     """Run the exchange simulator: Binance spot and USD-M, Bybit v5 spot and linear, over HTTP on loopback."""
-    run_role("engine.exchanges.simulator", limits=limits, faults=faults, live_prices=live_prices)
+    run_role("engine.exchanges.simulator", limits=limits, faults=faults, live_prices=live_prices, accounts_file=accounts)
 
 
 def main() -> None:

@@ -44,7 +44,7 @@ def add(
     open_paper: Annotated[bool, typer.Option(help="Open a paper account with 10,000 USDT at the simulator.")] = False,
     json: Json = False,
 ) -> None:
-    """Create a follower, or replace its settings; with `--api-key` its exchange account as well, with `--open-paper` one with play money."""
+    """Create a follower, or replace its settings; with `--api-key` its exchange account too, with `--open-paper` one of play money."""
     if venue not in VENUES:
         raise typer.BadParameter(f"{venue!r} is not one of {', '.join(VENUES)}", param_hint="--venue")
     if api_key is not None:

@@ -21,6 +21,7 @@ from engine.exchanges.simulator.admin import Admin
 from engine.exchanges.simulator.clock import Clock
 from engine.exchanges.simulator.dispatch import Dispatcher, exchange_of
 from engine.exchanges.simulator.faults import FaultPlan
+from engine.exchanges.simulator.keep import Keeper
 from engine.exchanges.simulator.ledger import Ledger
 from engine.exchanges.simulator.limits import Limits
 from engine.exchanges.simulator.live import follow_live
@@ -72,8 +73,8 @@ class Simulator:
         self._mischief = Mischief(self.dispatcher, self.faults)
         self._admin = Admin(self.world, self.dispatcher, self.faults)
         self._runner: web.ServerRunner | None = None
-        self._walker: asyncio.Task[None] | None = None
-        self._follower: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._keeper: Keeper | None = None
         self.url, self.tls_url, self.port, self.tls_port = "", "", 0, 0
         self.ca_file: Path | None = None
 
@@ -92,23 +93,33 @@ class Simulator:
             self.tls_port = ports[1]
             self.tls_url = f"https://{host}:{self.tls_port}"
         if self.options.walk_s:
-            self._walker = asyncio.create_task(self._walk())
+            self._tasks.append(asyncio.create_task(self._walk()))
 
     async def stop(self) -> None:
         """Close all connections and the ledger file."""
-        for task in (self._walker, self._follower):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._tasks.clear()
         await self._mischief.stop()
         if self._runner is not None:
             await self._runner.cleanup()
+        if self._keeper is not None:
+            self._keeper.save()
         self.world.ledger.close()
 
     def follow(self, settings: Settings, interval_s: float = LIVE_S) -> None:
         """Take markets and prices from the venues' public side from now on."""
-        self._follower = asyncio.create_task(follow_live(settings, self.world, interval_s))
+        self._tasks.append(asyncio.create_task(follow_live(settings, self.world, interval_s)))
+
+    async def keep(self, file: Path) -> None:
+        """Have the accounts of a file and write them there from now on; done when every position has its market. Call it before `start`:
+        an account without its positions must not be seen."""
+        self._keeper = Keeper(self.world, file)
+        self._keeper.restore()
+        await self._keeper.attached()
+        self._tasks.append(asyncio.create_task(self._keeper.run()))
 
     async def _walk(self) -> None:
         while True:
@@ -162,13 +173,21 @@ def _response(reply: Reply) -> web.Response:
 
 
 async def run(
-    settings: Settings, *, limits: str = "off", faults: str | None = None, live_prices: bool = False, options: Options | None = None
+    settings: Settings,
+    *,
+    limits: str = "off",
+    faults: str | None = None,
+    live_prices: bool = False,
+    accounts_file: Path | None = None,
+    options: Options | None = None,
 ) -> None:
     """The CLI's role: serve on `settings.simulator_host:simulator_port` until cancelled, with a price walk (or live public prices, see
-    `live.py`) and, with `faults`, mischief."""
+    `live.py`), with accounts that are kept in a file and, with `faults`, mischief."""
     simulator = Simulator(options or Options(limits=limits, faults=faults, walk_s=0.0 if live_prices else 1.0))
     if live_prices:
         simulator.follow(settings)
+    if accounts_file is not None:
+        await simulator.keep(accounts_file)
     tls = settings.simulator_tls_dir
     await simulator.start(settings.simulator_host, settings.simulator_port, tls, settings.simulator_tls_port)
     announce_ready(settings, "simulator", url=simulator.url, port=simulator.port, tls_port=simulator.tls_port)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,3 +77,31 @@ async def test_old_prices_are_no_prices(simulator: Simulator, paper: Simulator, 
     await wait_until(lambda: fresh(paper))
     async with client(paper, "binance") as ex:
         assert (await ex.create_order("BTC/USDT", "market", "buy", 0.01))["status"] == "closed"
+
+
+async def test_accounts_outlive_the_paper_venue(simulator: Simulator, paper: Simulator, tmp_path: Path) -> None:
+    """Balances, positions, leverage and keys are there again in the next process, before it serves anybody."""
+    file = tmp_path / "accounts.json"
+    await paper.keep(file)
+    for exchange, symbol in (("binance", "BTC/USDT"), ("binanceusdm", "BTC/USDT:USDT"), ("bybit", "ETH/USDT:USDT")):
+        async with client(paper, exchange) as ex:
+            if symbol.endswith(":USDT"):
+                await ex.set_leverage(3, symbol)
+            await ex.create_order(symbol, "market", "buy", 0.02)
+    before = await admin(paper, "/_accounts")
+    await paper.stop()
+    assert file.stat().st_mode & 0o777 == 0o600
+    again = Simulator(Options(seed=99, bybit_async_ms=0))
+    again.follow(Settings(exchange_url=simulator.url), 0.05)
+    await again.keep(file)
+    await again.start()
+    after = await admin(again, "/_accounts")
+    async with client(again, "binanceusdm") as ex:
+        assert (await ex.fetch_leverage("BTC/USDT:USDT"))["longLeverage"] == 3
+        assert await ex.create_order("BTC/USDT:USDT", "market", "sell", 0.02, None, {"reduceOnly": True})
+    await again.stop()
+    assert _owned(after) == _owned(before)
+
+
+def _owned(listed: Any) -> list[Any]:
+    return [(a["exchange"], a["api_key"], a["balances"], a["positions"]) for a in listed["accounts"]]
