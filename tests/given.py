@@ -18,6 +18,7 @@ from engine.domain.messages import (
     MarksReported,
     OrderSettled,
     PlaceOrder,
+    PositionsReported,
     RulesReported,
     SignalReceived,
     SourcePosition,
@@ -26,7 +27,7 @@ from engine.domain.messages import (
 from engine.domain.replay import Folding, decode_lean
 from engine.domain.shard import commands_of, decide, dump_state, evolve, new_state, restore_state, state_digest
 from engine.domain.state import FollowerState, Lot, ShardState
-from engine.domain.values import FollowerSettings, FollowTerms, Limits, MarketRules, Signal
+from engine.domain.values import FollowerSettings, FollowTerms, Limits, MarketRules, Signal, VenuePosition
 
 START = 1_785_000_000_000
 BTC = "BTC/USDC:USDC"
@@ -197,6 +198,23 @@ class Shard:
     def lots(self, follower_id: str = "f1") -> dict[str, Lot]:
         """The follower's lots."""
         return self.state.followers[follower_id].lots or {}
+
+
+def opened(shard: Shard, side: str = "buy", **terms: Any) -> None:
+    """A follower with a settled lot of 0.1, its whale with a position of 1."""
+    shard.follower(**terms)
+    shard.signal("open", side)
+    shard.settle_all()
+
+
+def report(shard: Shard, in_flight: int = 0, venue: Any = "binanceusdm", at: int | None = None, **positions: str) -> list[AnyEvent]:
+    """The executor reports positions: BTC and ETH perpetuals, BTC on spot."""
+    names = {"btc": BTC_PERP, "eth": "ETH/USDT:USDT", "spot": "BTC/USDT"}
+    held = tuple(VenuePosition(names[name], d(quantity)) for name, quantity in positions.items())
+    body = PositionsReported(
+        epoch=shard.epoch, follower_id="f1", venue=venue, positions=held, in_flight=in_flight, at=shard.now + 1 if at is None else at
+    )
+    return shard.send(body, source="x")
 
 
 def of(kind: type[E], events: list[AnyEvent]) -> list[E]:

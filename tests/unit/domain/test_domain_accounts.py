@@ -27,7 +27,7 @@ from engine.domain.messages import (
     RulesReported,
 )
 from engine.domain.values import FollowerSettings, FollowTerms
-from tests.given import BTC_PERP, Shard, d, of, only, rules
+from tests.given import BTC_PERP, Shard, d, of, only, opened, rules
 
 ETH_PERP = "ETH/USDT:USDT"
 
@@ -38,12 +38,6 @@ def funding(shard: Shard, symbol: str, amount: str) -> list[Any]:
         epoch=shard.epoch, follower_id="f1", venue="binanceusdm", symbol=symbol, funding_id="u", amount=d(amount), at=shard.now
     )
     return shard.send(paid, source="x")
-
-
-def opened(shard: Shard, **terms: Any) -> None:
-    shard.follower(**terms)
-    shard.signal("open", "buy")
-    shard.settle_all()
 
 
 def test_a_fill_tells_its_price_fees_and_slippage(shard: Shard) -> None:

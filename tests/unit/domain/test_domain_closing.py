@@ -20,16 +20,9 @@ from engine.domain.messages import (
     SetSwitch,
 )
 from engine.domain.values import FollowerSettings
-from tests.given import BTC_PERP, ETH, Shard, d, of, only, rules
+from tests.given import BTC_PERP, ETH, Shard, d, of, only, opened, rules
 
 SPOT = FollowerSettings(preferred_exchange="binance")
-
-
-def opened(shard: Shard, side: str = "buy", **terms: Any) -> None:
-    """A follower with a settled lot of 0.1, its whale with a position of 1."""
-    shard.follower(**terms)
-    shard.signal("open", side)
-    shard.settle_all()
 
 
 def pending(shard: Shard, follower_id: str = "f1") -> list[PlaceOrder]:

@@ -2,45 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from engine.domain.events import (
     CopyDecided,
     DriftDetected,
     DriftSuspected,
 )
-from engine.domain.messages import (
-    FundingReported,
-    PositionsReported,
-)
-from engine.domain.values import FollowerSettings, VenuePosition
-from tests.given import BTC_PERP, Shard, d, of, only
+from engine.domain.values import FollowerSettings
+from tests.given import BTC_PERP, Shard, d, of, only, opened, report
 
 ETH_PERP = "ETH/USDT:USDT"
-
-
-def report(shard: Shard, in_flight: int = 0, venue: Any = "binanceusdm", at: int | None = None, **positions: str) -> list[Any]:
-    """The executor reports positions of BTC and ETH perpetuals."""
-    names = {"btc": BTC_PERP, "eth": ETH_PERP, "spot": "BTC/USDT"}
-    held = tuple(VenuePosition(names[name], d(quantity)) for name, quantity in positions.items())
-    body = PositionsReported(
-        epoch=shard.epoch, follower_id="f1", venue=venue, positions=held, in_flight=in_flight, at=shard.now + 1 if at is None else at
-    )
-    return shard.send(body, source="x")
-
-
-def funding(shard: Shard, symbol: str, amount: str) -> list[Any]:
-    """The executor reports a funding payment."""
-    paid = FundingReported(
-        epoch=shard.epoch, follower_id="f1", venue="binanceusdm", symbol=symbol, funding_id="u", amount=d(amount), at=shard.now
-    )
-    return shard.send(paid, source="x")
-
-
-def opened(shard: Shard, **terms: Any) -> None:
-    shard.follower(**terms)
-    shard.signal("open", "buy")
-    shard.settle_all()
 
 
 def test_a_report_that_agrees_says_nothing(shard: Shard) -> None:

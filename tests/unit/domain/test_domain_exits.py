@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from engine.domain.events import (
@@ -23,16 +21,9 @@ from engine.domain.messages import (
     UnfollowWhale,
 )
 from engine.domain.values import FollowerSettings, FollowTerms
-from tests.given import BTC_PERP, Shard, d, of, only
+from tests.given import BTC_PERP, Shard, d, of, only, opened
 
 SPOT = FollowerSettings(preferred_exchange="binance")
-
-
-def opened(shard: Shard, side: str = "buy", **terms: Any) -> None:
-    """A follower with a settled lot of 0.1, its whale with a position of 1."""
-    shard.follower(**terms)
-    shard.signal("open", side)
-    shard.settle_all()
 
 
 def pending(shard: Shard, follower_id: str = "f1") -> list[PlaceOrder]:

@@ -20,16 +20,9 @@ from engine.domain.messages import (
     UnfollowWhale,
 )
 from engine.domain.values import FollowerSettings
-from tests.given import Shard, d, limits, of, only
+from tests.given import Shard, d, limits, of, only, opened
 
 SPOT = FollowerSettings(preferred_exchange="binance")
-
-
-def opened(shard: Shard, side: str = "buy", **terms: Any) -> None:
-    """A follower with a settled lot of 0.1, its whale with a position of 1."""
-    shard.follower(**terms)
-    shard.signal("open", side)
-    shard.settle_all()
 
 
 def pending(shard: Shard, follower_id: str = "f1") -> list[PlaceOrder]:
