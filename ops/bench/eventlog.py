@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
 from engine.config import Settings
 from engine.domain import events
@@ -133,7 +133,7 @@ def _settings_of(name: str) -> list[events.AnyEvent]:
     whale = f"whale-{int(name.rpartition('-')[2]) % WHALES}"
     settings = FollowerSettings(preferred_exchange=VENUE, max_leverage=Decimal(3))
     terms = FollowTerms(trade_size_usdt=Decimal(100))
-    common = {"originator_id": name, "at": START_MS, "request_id": name}
+    common: dict[str, Any] = {"originator_id": name, "at": START_MS, "request_id": name}
     return [
         events.FollowerConfigured(originator_version=1, settings=settings, config_version=1, **common),
         events.WhaleFollowed(originator_version=2, whale_id=whale, terms=terms, config_version=2, **common),

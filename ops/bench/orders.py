@@ -102,7 +102,7 @@ class Bench:
                 entries = (await self.admin("GET", f"/_ledger?after={before}&accounts=0"))["entries"]
         times = sorted(entry["received_us"] for entry in entries)
         assert len(times) >= count, f"{len(times)} of {count} orders arrived"
-        return (len(times) - 1) / max((times[-1] - times[0]) / 1e6, 1e-9)
+        return float((len(times) - 1) / max((times[-1] - times[0]) / 1e6, 1e-9))
 
     async def bare(self, run: str, count: int) -> float:
         """Orders a second of ccxt in a plain loop: no log, no vault, no checks."""

@@ -72,7 +72,7 @@ def bench_projection(events: int = 1_000_000, pace: int = 2_000, paced_s: float 
 def stack() -> Iterator[tuple[Settings, Supervisor, Conn]]:
     """A broker, a migrated Postgres, topics, and a supervisor for the projector."""
     with TemporaryDirectory(prefix="remora-bench-") as folder, EmbeddedKafka() as broker, EmbeddedPostgres() as server:
-        settings = Settings(kafka=broker.bootstrap, database_url=server.dsn)  # type: ignore[arg-type]
+        settings = Settings(kafka=broker.bootstrap, database_url=server.dsn)
         asyncio.run(ensure_topics(settings))
         upgrade(server.dsn)
         env = {"KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap, "DATABASE_URL": server.dsn}

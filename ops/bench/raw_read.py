@@ -9,6 +9,7 @@ import asyncio
 import os
 import sys
 import time
+from typing import Any
 
 import orjson
 import uvloop
@@ -18,6 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 async def main(broker: str, topic: str, partitions: int) -> None:
     """One partition after the other, to its end."""
     records, seconds = 0, 0.0
+    record: Any
     for partition in range(partitions):
         tp = TopicPartition(topic, partition)
         consumer = AIOKafkaConsumer(

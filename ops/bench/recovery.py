@@ -53,7 +53,7 @@ class Flow:
             arrived = {entry["client_order_id"]: entry["received_us"] / 1000 for entry in entries}
             after = [arrived.get(command_id(name, FOLLOWER)) for name, at in self.sent.items() if at > since_ms]
             if found := [at for at in after if at is not None]:
-                return min(found)
+                return float(min(found))
             await asyncio.sleep(0.05)
         raise TimeoutError(f"no order for {WAIT_S} s")
 
