@@ -27,6 +27,10 @@ class EventLane:
         """The offset of the next record to feed."""
         return self._reader.next_offset
 
+    def begins_with(self, timestamp: int) -> None:
+        """The append time of the next record, looked at before it is read."""
+        self._newest_ms = timestamp
+
     def feed(self, records: Iterable[Any]) -> list[AcceptedRound]:
         """Take the next records; gives the rounds that were accepted with them."""
         accepted = self._reader.feed(records)

@@ -23,6 +23,7 @@ from engine.errors import DependencyUnreachable
 from engine.fate import die
 from engine.lifecycle import announce_ready
 from engine.log.consume import open_consumer
+from engine.log.fetch import fetch_range
 from engine.log.topics import ensure_topics
 from engine.topology import DEAD, EVENTS, EXECUTIONS, MARKET_REPORTS
 from projections.batch import Poison
@@ -36,6 +37,10 @@ log = logging.getLogger(__name__)
 IDLE_MS: Final = 50
 HURRY_MS: Final = 2
 """How long to wait for more records while a batch is ready and the one before it may come home any moment."""
+FAR: Final = 20_000
+"""Records behind the end of a partition from which on it is read by itself, in the quick way."""
+STRETCH: Final = 100_000
+"""Records of a partition that are read in one turn while it is far behind."""
 LOOK_S: Final = 1.0
 """How often ends are looked at, partitions of others tried, and lag noted."""
 SWEEP_S: Final = 3600.0
@@ -106,18 +111,42 @@ class Session:
 
     async def run(self) -> None:
         """Read, write, look around; ends only with an error."""
+        await self._catch_up()
         while True:
             if not self._pipeline.lanes:
                 await asyncio.sleep(LOOK_S)
             else:
                 await self._project()
-            if time.monotonic() - self._looked >= LOOK_S:
-                await self._look()
+            await self._look_around()
 
-    async def _project(self) -> None:
+    async def _catch_up(self) -> None:
+        """Read what is far behind, some of each partition in turn, so that none waits for another's whole history."""
+        far = {partition: end for partition, end in (await self._ends()).items() if self._is_far(partition, end)}
+        for partition in far:
+            # Until its turn comes, a partition is as late as its next record.
+            first = await self._consumer.getone(partition)
+            self._pipeline.lanes[partition.partition].begins_with(first.timestamp)
+        while far:
+            for partition, end in far.items():
+                start = self._pipeline.next_offsets()[partition]
+                async for records in fetch_range(self._consumer, *partition, start, min(end, start + STRETCH)):
+                    await self._make_room()
+                    self._pipeline.feed({partition: records})
+                    await self._pipeline.hand_over()
+                    await self._look_around()
+            far = {partition: end for partition, end in far.items() if self._is_far(partition, end)}
+        self._assign()
+
+    def _is_far(self, partition: TopicPartition, end: int) -> bool:
+        return partition.topic == self._settings.topic(EVENTS) and end - self._pipeline.next_offsets()[partition] >= FAR
+
+    async def _make_room(self) -> None:
         if self._pipeline.full:
             await self._pipeline.settle()
             await self._pipeline.hand_over()
+
+    async def _project(self) -> None:
+        await self._make_room()
         idle_ms = HURRY_MS if self._pipeline.waiting else IDLE_MS
         records = await self._consumer.getmany(timeout_ms=idle_ms, max_records=BATCH_EVENTS)
         if self._marks is not None:
@@ -149,10 +178,17 @@ class Session:
         if await pipeline.take([number for number in range(self._settings.partitions) if number not in pipeline.lanes]):
             if self._marks is None and 0 in pipeline.lanes:
                 self._marks = await asyncio.to_thread(self._store.marks)
-            starts = pipeline.next_offsets() | ({self._marks_from: self._marks.next_offset} if self._marks else {})
-            self._consumer.assign(list(starts))  # type: ignore[no-untyped-call]
-            for partition, offset in starts.items():
-                self._consumer.seek(partition, offset)  # type: ignore[no-untyped-call]
+            self._assign()
+
+    def _assign(self) -> None:
+        starts = self._pipeline.next_offsets() | ({self._marks_from: self._marks.next_offset} if self._marks else {})
+        self._consumer.assign(list(starts))  # type: ignore[no-untyped-call]
+        for partition, offset in starts.items():
+            self._consumer.seek(partition, offset)  # type: ignore[no-untyped-call]
+
+    async def _look_around(self) -> None:
+        if time.monotonic() - self._looked >= LOOK_S:
+            await self._look()
 
     async def _look(self) -> None:
         """Note how far behind each partition is, against ends that are fetched for this; write marks; take what others lost."""

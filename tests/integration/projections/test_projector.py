@@ -14,6 +14,7 @@ from engine.domain.ids import command_id
 from engine.domain.messages import ExecutorClaimed
 from engine.log.consume import bounds, open_consumer
 from engine.topology import DEAD, EVENTS, EXECUTIONS
+from projections import projector
 from projections.compare import checksum
 from projections.migrate import upgrade
 from projections.projector import project
@@ -21,6 +22,8 @@ from projections.schema import PROJECTED
 from tests.logbook import admitted, configured, copied, decided, ended, expired, followed, order, signal
 from tests.support import wait_until
 from tests.world import World
+
+FOLLOWERS = [f"follower-{number}" for number in range(6)]
 
 
 async def dead_letters(world: World, topic: str) -> list[Any]:
@@ -164,3 +167,22 @@ async def test_command_ids_are_the_trades_keys(world: World) -> None:
     async with world.projector():
         await world.caught_up()
     assert world.rows("SELECT command_key FROM trades") == [{"command_key": command_id("s-1", "f")}]
+
+
+async def test_what_is_far_behind_is_read_the_quick_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long log is there before the projector; what comes meanwhile and afterwards is not left out, nothing counts twice."""
+    monkeypatch.setattr(projector, "FAR", 3)
+    monkeypatch.setattr(projector, "STRETCH", 4)
+    for follower in FOLLOWERS:
+        shard = world.book.shard(follower)
+        await world.book.round(shard, configured(follower), followed(follower))
+        await copy(world, follower, f"s-{follower}", ord(follower[-1]))
+    async with world.projector():
+        await copy(world, "follower-0", "late", 500)
+        await world.caught_up()
+        await copy(world, "follower-1", "later", 501)
+        await world.caught_up()
+    assert world.count("trades WHERE status = 'filled' AND version = 2") == len(FOLLOWERS) + 2
+    assert world.rows("SELECT sum(filled) AS held, sum(version) AS events FROM positions") == [
+        {"held": Decimal("0.002") * (len(FOLLOWERS) + 2), "events": 2 * (len(FOLLOWERS) + 2)}
+    ]
