@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,7 +27,7 @@ class BoundedBodies:
         if _told_length(scope) > self._most:
             await self._refuse(send)
             return
-        seen, began = 0, False
+        seen = 0
 
         async def counted() -> Message:
             nonlocal seen
@@ -36,16 +37,14 @@ class BoundedBodies:
                 raise TooLarge(self._detail)
             return message
 
-        async def noted(message: Message) -> None:
-            nonlocal began
-            began = True
-            await send(message)
+        async def unless_refused(message: Message) -> None:
+            if seen <= self._most:
+                await send(message)
 
-        try:
-            await self._app(scope, counted, noted)
-        except TooLarge:
-            if began:
-                raise
+        # Whatever the app makes of the error, the client gets ours: nobody answers before the body is there.
+        with suppress(TooLarge):
+            await self._app(scope, counted, unless_refused)
+        if seen > self._most:
             await self._refuse(send)
 
     @property

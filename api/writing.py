@@ -175,7 +175,7 @@ def _canonical(body: bytes) -> bytes:
     """The same JSON in another spelling is the same request."""
     try:
         return json.dumps(json.loads(body), sort_keys=True).encode()
-    except ValueError:
+    except (ValueError, RecursionError):
         return body
 
 

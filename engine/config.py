@@ -72,6 +72,8 @@ class Settings(BaseSettings):
     api_rate: float = Field(500.0, gt=0)
     """Requests a second of one API key in one API process, a write counting as five; more are answered 429."""
     api_burst: float = Field(1000.0, ge=5)
+    api_guesses: float = Field(40.0, ge=1)
+    """Wrong keys of one address at once; a twentieth of them comes back each second. More are answered 429."""
     simulator_host: str = "127.0.0.1"
     simulator_port: int = Field(8090, ge=0, le=65535)
     simulator_tls_port: int = Field(0, ge=0, le=65535)

@@ -29,7 +29,7 @@ class Topic:
     written_by: str
     read_by: str
     retention_ms: int = -1
-    config: dict[str, str] = field(default_factory=dict)
+    config: dict[str, str] = field(default_factory=dict, hash=False)
 
     def partition_count(self, shards: int) -> int:
         """Number of partitions for `shards` shards."""

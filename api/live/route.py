@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from api.errors import READS, answers
 from api.live.feed import Feed
 from api.live.hub import Live
 from api.live.marks import MAX_CHARS
@@ -22,7 +23,7 @@ from api.security import Principal, Reader, still_allowed
 from engine.errors import DependencyUnreachable
 
 log = logging.getLogger(__name__)
-router = APIRouter(prefix="/v1/live", tags=["live"])
+router = APIRouter(prefix="/v1/live", tags=["live"], responses=answers(*READS))
 STUCK_S: Final = 60.0
 """A connection that takes nothing for this long is closed."""
 Text = Annotated[str | None, Query(max_length=128)]
@@ -59,7 +60,7 @@ class LiveResponse(EventSourceResponse):
             log.warning("a client of the live feed takes nothing: closed")
 
 
-def get_live(request: Request) -> Live:
+async def get_live(request: Request) -> Live:
     """The process's live feed."""
     live: Live = request.app.state.live
     return live

@@ -28,9 +28,6 @@ MOST_CACHED: Final = 10_000
 WRITE_COST: Final = 5.0
 """What an unsafe request takes of the bucket that a read takes one of."""
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-GUESS_RATE: Final = 2.0
-GUESS_BURST: Final = 40.0
-"""Wrong keys a second and at once, by address."""
 
 BEARER: Final = HTTPBearer(auto_error=False, scheme_name="key", description="An API key: `rmk_...`, made by `remora key create`.")
 SESSION: Final = APIKeyCookie(
@@ -54,7 +51,7 @@ class Guard:
     def __init__(self, settings: Settings, store: AccessStore) -> None:
         self.store = store
         self._buckets = Buckets(settings.api_rate, settings.api_burst)
-        self._guesses = Buckets(GUESS_RATE, GUESS_BURST)
+        self._guesses = Buckets(settings.api_guesses / 20, settings.api_guesses)
         self._known: OrderedDict[bytes, tuple[float, Verdict]] = OrderedDict()
 
     async def by_key(self, secret: str) -> Verdict:
@@ -150,10 +147,10 @@ async def visitor(request: Request, bearer: Bearer, session: Session) -> Princip
     return verdict.principal if verdict else None
 
 
-def needs(scope: Scope) -> Callable[[Principal], Principal]:
+def needs(scope: Scope) -> Callable[[Principal], Awaitable[Principal]]:
     """A dependency that gives the `Principal` of a request if it has the scope."""
 
-    def allowed(principal: Annotated[Principal, Depends(identify)]) -> Principal:
+    async def allowed(principal: Annotated[Principal, Depends(identify)]) -> Principal:
         if not principal.allows(scope):
             raise Forbidden(f"This needs the scope {scope!r}; the key {principal.key_id} has {', '.join(sorted(principal.scopes))}.")
         return principal
@@ -161,7 +158,7 @@ def needs(scope: Scope) -> Callable[[Principal], Principal]:
     return allowed
 
 
-def operator(principal: Annotated[Principal, Depends(needs("trade"))]) -> Principal:
+async def operator(principal: Annotated[Principal, Depends(needs("trade"))]) -> Principal:
     """`trade`, for everybody: not a key of one follower."""
     if principal.follower_id is not None:
         raise Forbidden("This concerns every follower: a key of one follower cannot do it.")

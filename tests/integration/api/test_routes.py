@@ -216,6 +216,6 @@ async def test_postgres_away_is_a_problem_with_a_hint(tables: Tables) -> None:
     app = build(away, ReadModels(away, wait_s=0.2))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://api") as client:
-        answer = await client.get("/v1/signals")
+        answer = await client.get("/v1/signals", headers={"Authorization": f"Bearer rmk_{'0' * 12}_{'x' * 43}"})
         assert (answer.status_code, answer.headers["retry-after"], answer.json()["type"]) == (503, "1", "unavailable")
         assert (await client.get("/livez")).status_code == 200
