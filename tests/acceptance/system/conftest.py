@@ -18,8 +18,9 @@ def system(kafka: str, postgres: str, tmp_path_factory: pytest.TempPathFactory) 
     name = f"system_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(postgres, autocommit=True) as admin:
         admin.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
-        folder, prefix = tmp_path_factory.mktemp("system"), f"{name}."
-        with System(kafka, in_database(postgres, name), folder, topic_prefix=prefix, partitions=2, equity_interval_s=5.0) as running:
+        folder, settings = tmp_path_factory.mktemp("system"), {"topic_prefix": f"{name}.", "partitions": 2}
+        often = {"equity_interval_s": 5.0, "funding_interval_s": 2.0}
+        with System(kafka, in_database(postgres, name), folder, **settings, **often) as running:
             yield running
             assert {role: running.supervisor.restarts(role) for role in running.supervisor.names()} == dict.fromkeys(
                 running.supervisor.names(), 0

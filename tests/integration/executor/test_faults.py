@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from engine.domain.messages import OrderSettled, PlaceOrder
 from engine.domain.values import VENUES
 from engine.exchanges.simulator.faults import KINDS
+from engine.exchanges.simulator.model import Order
 from tests.integration.executor.rig import Rig
 
 EXCHANGE = {"binance": "binance", "binanceusdm": "binanceusdm", "bybit": "bybit", "bybitlinear": "bybit"}
@@ -74,3 +76,35 @@ async def test_every_fault_of_an_order_request(rig: Rig, venue: str) -> None:
     ledger = await rig.ledger()
     for kind, order, end in zip([*kinds, *kinds], [*opens, *exits], ends, strict=True):
         _held(order, kind, end, ledger.get(order.command_id), venue)
+
+
+@pytest.mark.parametrize(
+    ("venue", "expected"),
+    [
+        ("binance", ("unfilled", "", "ARCHIVED")),
+        ("binanceusdm", ("missed", "absent", "")),
+        ("bybit", ("unfilled", "unfindable", "")),
+        ("bybitlinear", ("unfilled", "unfindable", "")),
+    ],
+)
+async def test_an_order_that_history_no_longer_shows(rig: Rig, venue: str, expected: tuple[str, str, str]) -> None:
+    """The reply is lost, the order ends untraded and falls out of the venue's history: spot says that it was there, Bybit that its id
+    is used, USD-M nothing. None is sent twice into the book."""
+    await rig.account("f1", venue)
+    price, engine = await rig.price(venue), rig.simulator.world.engine
+    order = rig.order("f1", venue, price, limit_price=price * Decimal("0.97"))
+    closed = engine._closed
+
+    def forget(ended: Order) -> None:
+        closed(ended)
+        ended.archived = not ended.filled
+        ended.account.forgotten.add(ended.id)
+
+    engine._closed = forget  # type: ignore[method-assign]
+    await rig.admin("POST", "/_faults", {"rules": [{"kind": "accept_and_drop", "client_id": order.command_id}]})
+    async with rig.running():
+        await rig.send(order)
+        (end,) = await rig.wait_settled(order)
+    assert (end.status, end.reason, end.raw_code) == expected
+    placed = [each for account in rig.simulator.world.registry.by_key.values() for each in account.orders.values()]
+    assert [each.ask.client_id for each in placed] == [order.command_id]

@@ -69,8 +69,9 @@ async def test_killed_at(rig: Rig, tmp_path: Path, label: str) -> None:
         assert executions == (1 if end.status == "filled" else 0), f"{end} {ledger.get(order.command_id)}"
         # What a crash may cost: an open that was attempted and then proved absent where the id protects nothing.
         assert end.status == "filled" or (end.reason == "absent" and order.venue.startswith("binance")), end
-    if label in ("before_attempt", "after_write", "before_outcome", "after_outcome"):
-        assert sum(end.status == "filled" for end in ends) >= 3
+    # Before the third attempt the first two may be recorded and not yet sent; behind a write or an outcome one order at most is.
+    least = {"before_attempt": 2, "after_attempt": 0}.get(label, 3)
+    assert sum(end.status == "filled" for end in ends) >= least
 
 
 async def test_zombie_after_its_attempt_record(rig: Rig, tmp_path: Path) -> None:
