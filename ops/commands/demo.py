@@ -19,7 +19,7 @@ def demo(
     signals: Annotated[int, typer.Option(min=1, help="Length of the built-in market.")] = 120,
     seed: Annotated[int, typer.Option(help="Seed of the built-in market and of mixed followers.")] = 1,
     mixed: Annotated[bool, typer.Option("--mixed", help="Followers of mixed settings: every mode and limit in use.")] = False,
-    keep: Annotated[bool, typer.Option("--keep", help="Stay up at the end, until interrupted.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Stay up at the end and let the made-up market go on, until interrupted.")] = False,
     deadline: Annotated[float, typer.Option(help="Seconds until the signals must have ended.")] = 570.0,
     json: Json = False,
 ) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -25,6 +27,11 @@ from ops.detect import signals_from_fills
 from ops.player import parse_speed
 from ops.seeded import seeded_signals
 from ops.stack import Stack
+
+AFTERWARDS: Final = 20_000
+"""Signals of the made-up market that `--keep` plays after the report: hours."""
+AT_ONCE: Final = 10
+GO_ON_S: Final = 900.0
 
 
 @dataclass(frozen=True)
@@ -46,16 +53,18 @@ def run_demo(options: Options) -> int:
     """Exit code: 0 when ledger, trades and positions agree, else 1."""
     began = time.monotonic()
     words = Console(stderr=True)
-    signals = signals_from_fills(options.fills) if options.fills else list(seeded_signals(options.seed, options.signals))
+    market = iter(signals_from_fills(options.fills)) if options.fills else seeded_signals(options.seed, options.signals + AFTERWARDS)
+    signals = list(market if options.fills else islice(market, options.signals))
     if not signals:
         raise ConfigInvalid(f"{options.fills}: there is no fill in it.")
     with Stack(on_step=lambda step: words.log(f"starting {step}")) as stack:
+        words.log(f"dashboard {stack.api_url}  log in with the key {stack.api_key.get_secret_value()}")
         report = asyncio.run(_main_job(stack, options, signals, words))
         report["seconds"] = round(time.monotonic() - began, 1)
         _print(report, options.json)
-        words.log(f"API {stack.api_url}  key {stack.api_key.get_secret_value()}  Postgres {stack.postgres.dsn}")
+        words.log(f"API and dashboard {stack.api_url}  key {stack.api_key.get_secret_value()}  Postgres {stack.postgres.dsn}")
         if options.keep:
-            _stay(stack, words)
+            _stay(stack, market, words)
     return 0 if report["ledger_equal"] else 1
 
 
@@ -102,10 +111,16 @@ def _print(report: dict[str, Any], as_json: bool) -> None:
     Console().print(table)
 
 
-def _stay(stack: Stack, words: Console) -> None:
-    words.log("staying up; end with Ctrl-C")
+def _stay(stack: Stack, market: Iterator[WhaleSignal], words: Console) -> None:
+    words.log("staying up, the made-up market goes on; end with Ctrl-C")
     try:
-        while True:
-            time.sleep(1)
+        asyncio.run(_go_on(stack, market))
     except KeyboardInterrupt:
         words.log("stopping")
+
+
+async def _go_on(stack: Stack, market: Iterator[WhaleSignal]) -> None:
+    """Whales trade on in their own pace, as long as there is something; then wait."""
+    while signals := list(islice(market, AT_ONCE)):
+        await play_through(stack, signals, 1.0, lambda _: None, GO_ON_S)
+    await asyncio.Event().wait()
