@@ -87,7 +87,7 @@ async def livez() -> Alive:
 @router.get("/readyz", responses={503: {"model": Ready}})
 async def readyz(request: Request, reads: Reading, response: Response) -> Ready:
     """200 when Postgres answers, the tables are fresh and Kafka answers, else 503."""
-    fresh = await reads.freshness()
+    fresh = freshness_of(await reads.partitions())
     status = status_of(fresh)
     writes: Writes = request.app.state.writes
     kafka = await writes.reachable()
