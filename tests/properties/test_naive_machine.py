@@ -27,6 +27,7 @@ from engine.domain.events import (
     OrdersRequested,
 )
 from engine.domain.messages import (
+    AccountChecked,
     ClosePosition,
     ConfigureFollower,
     EquityReported,
@@ -165,7 +166,9 @@ class AgainstTheNaiveModel(RuleBasedStateMachine):
     # --- what happens seldom -----------------------------------------------------------------------------------------
 
     @rule(
-        what=st.sampled_from(("configure", "follow", "follow", "unfollow", "close", "flatten", "resync", "executor", "snapshot", "crash")),
+        what=st.sampled_from(
+            ("configure", "follow", "follow", "unfollow", "close", "flatten", "resync", "account", "executor", "snapshot", "crash")
+        ),
         name=st.sampled_from(NAMES),
         whale=st.sampled_from(WHALES),
         how=HOWS,
@@ -195,6 +198,10 @@ class AgainstTheNaiveModel(RuleBasedStateMachine):
                 position = self.whales[whale, BTC]
                 self._tell(ResyncWhale(request_id=self.shard.request_id(), whale_id=whale, symbol=BTC, position=position))
                 self.naive.resync(whale, BTC, Fraction(position))
+            case "account":
+                allowed = whale == "w2"
+                self._send(AccountChecked(epoch=self.shard.epoch, follower_id=name, venue="binanceusdm", allowed=allowed, at=0), "x")
+                self.naive.account(name, allowed)
             case "executor":
                 self._send(ExecutorClaimed(owner="y", at=self.shard.now), "x")
                 self.shard.epoch = self.shard.offsets - 1

@@ -132,6 +132,7 @@ class Follower:
     opened_at: int = 0
     equity: Fraction | None = None
     equity_at: int = 0
+    refused: bool = False
     capital: Fraction | None = None
     peak: Fraction = NONE
     result: Result = field(default_factory=Result)

@@ -130,6 +130,8 @@ def _refusals(asked: Asked) -> Iterator[str]:
         yield "copy_trading_disabled"
     if settings.paused or (signal.action == "flip" and asked.gate_closed):
         yield "paused"
+    if asked.who.refused and settings.mode == "live":
+        yield "account_not_allowed"
     if level >= HALT:
         yield "kill_switch"
     if level == CLOSE_ONLY or asked.gap:

@@ -80,7 +80,7 @@ class Naive:
         who = self.followers.setdefault(name, Follower(name, settings))
         old, who.settings = who.settings, settings
         if (old.preferred_exchange, old.mode) != (settings.preferred_exchange, settings.mode):
-            who.equity, who.capital, who.equity_at = None, None, 0
+            who.equity, who.capital, who.equity_at, who.refused = None, None, 0, False
             self.suspects.pop(name, None)
 
     def follow(self, name: str, whale: str, terms: Any) -> None:
@@ -149,6 +149,10 @@ class Naive:
             moved = equity - who.capital - who.result.total
             who.capital, who.peak = who.capital + moved, who.peak + moved
         who.peak = max(who.peak, who.capital + who.result.total)
+
+    def account(self, name: str, allowed: bool) -> None:
+        """Whether it may trade live."""
+        self.followers[name].refused = not allowed
 
     def mark(self, venue: str, symbol: str, price: Fraction, at: int) -> None:
         """A price."""
