@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -68,6 +68,7 @@ class FundingReports:
         self,
         settings: Settings,
         exchanges: dict[Venue, Exchange],
+        started: Container[Venue],
         limits: Limits,
         credential: Callable[[Account], Awaitable[Credential | None]],
         accounts: Callable[[], list[Account]],
@@ -76,6 +77,7 @@ class FundingReports:
         now: Callable[[], int],
     ) -> None:
         self._settings, self._exchanges, self._limits, self._credential = settings, exchanges, limits, credential
+        self._started = started
         self._accounts, self._owned, self._exposed, self._now = accounts, owned, exposed, now
         self._books: dict[int, Book] = {}
         self._wake = asyncio.Event()
@@ -152,6 +154,8 @@ class FundingReports:
             self._moved.add(account)
         since = book.asked.setdefault(account, asked_at)
         keys = await self._credential(account)
+        if account[1] not in self._started:
+            return
         if keys is None or (account not in self._moved and since != book.since):
             book.asked[account] = asked_at
             return

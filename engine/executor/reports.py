@@ -10,7 +10,7 @@ import asyncio
 import heapq
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from decimal import Decimal
 from typing import Final
 
@@ -41,6 +41,7 @@ class AccountReports:
         self,
         directory: Directory,
         exchanges: dict[Venue, Exchange],
+        started: Container[Venue],
         limits: Limits,
         marks: dict[Venue, dict[str, Decimal]],
         journal_of: Callable[[Account], Journal | None],
@@ -51,7 +52,7 @@ class AccountReports:
     ) -> None:
         self._directory, self._exchanges, self._limits, self._marks = directory, exchanges, limits, marks
         self._journal_of, self._in_flight, self._interval_s, self._now = journal_of, in_flight, interval_s, now
-        self._busy = busy
+        self._busy, self._started = busy, started
         self._due: dict[Account, float] = {}
         self._heap: list[tuple[float, Account]] = []
         self._last: dict[Account, float] = {}
@@ -130,6 +131,9 @@ class AccountReports:
         if journal is None or keys is None:
             return
         venue = account[1]
+        if venue not in self._started:
+            self._plan(account, time.monotonic() + RETRY_S)
+            return
         while wait := self._limits.take_read(account, venue):
             if wait > LONGEST_WAIT_S:
                 self._plan(account, time.monotonic() + wait)

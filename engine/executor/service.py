@@ -84,6 +84,7 @@ class Executor:
         return AccountReports(
             self.directory,
             self.exchanges,
+            self.market.started,
             self._limits,
             self.market.marks,
             self._journal_of,
@@ -97,6 +98,7 @@ class Executor:
         return FundingReports(
             self.settings,
             self.exchanges,
+            self.market.started,
             self._limits,
             self.directory.credential,
             self.directory.accounts,

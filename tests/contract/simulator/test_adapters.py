@@ -159,16 +159,16 @@ async def test_highest_leverage_comes_from_the_brackets(desk: Desk) -> None:
 async def test_funding_is_listed_oldest_first_over_pages_and_windows(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(binance_usdm, "INCOME_PAGE", 3)
     await desk.place(desk.order("90000"))
-    for number in range(60):
-        await admin(desk.simulator, "/_clock", {"offset_ms": int(number * DAY_MS / 6)})
+    for number in range(100):
+        await admin(desk.simulator, "/_clock", {"offset_ms": int(number * DAY_MS / 12)})
         rate = "0.0001" if number % 2 else "-0.0001"
         await admin(desk.simulator, "/_funding", {"venue": desk.venue, "symbol": "BTC/USDT:USDT", "rate": rate})
     await desk.exchange.sync_clock()
-    paid = await desk.exchange.funding(desk.keys, now_ms() - 10 * DAY_MS)
-    newest = await desk.exchange.funding(desk.keys, now_ms() - DAY_MS // 12)
+    paid = await desk.exchange.funding(desk.keys, now_ms() - 17 * DAY_MS // 2)
+    newest = await desk.exchange.funding(desk.keys, now_ms() - DAY_MS // 24)
     truth = desk.simulator.world.registry.by_key["binanceusdm" if desk.venue == "binanceusdm" else "bybit", KEY].payments
     assert [(row.symbol, row.amount, row.at) for row in paid] == [("BTC/USDT:USDT", each.amount, each.at_ms) for each in truth]
-    assert len({row.funding_id for row in paid}) == 60
+    assert len({row.funding_id for row in paid}) == 100
     assert newest == paid[-1:]
 
 

@@ -139,4 +139,9 @@ async def test_a_venue_that_is_down_at_the_start_is_used_when_it_is_up(rig: Rig)
         await rig.send(order)
         await rig.simulator.start(port=port)
         (end,) = await rig.wait_settled(order)
+
+        async def reported() -> bool:
+            return any(isinstance(record, EquityReported) for _, _, record in await rig.executions())
+
+        await wait_until(reported)
     assert end.status == "filled"
