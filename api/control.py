@@ -129,4 +129,9 @@ def get_control(request: Request) -> Control:
     return control
 
 
-Controlled = Annotated[Control, Depends(get_control)]
+async def _control(request: Request) -> Control:
+    """For routes."""
+    return get_control(request)
+
+
+Controlled = Annotated[Control, Depends(_control)]

@@ -125,7 +125,7 @@ class Timed:
         await self._app(scope, receive, noting)
 
 
-def get_metrics(request: Request) -> Metrics:
+async def get_metrics(request: Request) -> Metrics:
     """The process's metrics."""
     metrics: Metrics = request.app.state.metrics
     return metrics

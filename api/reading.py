@@ -20,6 +20,8 @@ from projections.reads import ReadModels, Row
 
 WAIT_S: Final = 5.0
 POLL_S: Final = 0.02
+FRESH_S: Final = 0.1
+"""How long the answer to how fresh the tables are is used for other requests too."""
 NOBODY: Final = -1
 """No row has this `users.id`."""
 MinPosition = Annotated[
@@ -40,6 +42,7 @@ class Reads:
 
     def __init__(self, settings: Settings, models: ReadModels) -> None:
         self._settings, self._models = settings, models
+        self._fresh: tuple[float, Freshness] | None = None
 
     async def rows(self, name: str, **parameters: Any) -> list[Row]:
         """All rows of a named statement."""
@@ -61,8 +64,14 @@ class Reads:
         return await self.rows("freshness", topics=[self._settings.topic(EVENTS)])
 
     async def freshness(self) -> Freshness:
-        """Take it before the rows: they can only be newer."""
-        return freshness_of(await self.partitions())
+        """Take it before the rows: they can only be newer. What was asked within `FRESH_S` is told again, older by that."""
+        now = time.monotonic()
+        if self._fresh is None or now - self._fresh[0] > FRESH_S:
+            self._fresh = (now, freshness_of(await self.partitions()))
+        asked, found = self._fresh
+        if found.age_ms is None or now == asked:
+            return found
+        return found.model_copy(update={"age_ms": found.age_ms + round((now - asked) * 1000)})
 
     async def wait_for(self, min_position: str | None) -> None:
         """Return when a record of a source is in the read models; at most `WAIT_S` later with an error."""
@@ -74,6 +83,7 @@ class Reads:
             if time.monotonic() > until:
                 raise NotVisibleYet(f"{min_position} is not projected after {WAIT_S:g} s.", headers={"Retry-After": "1"})
             await asyncio.sleep(POLL_S)
+        self._fresh = None
 
     def _seen(self, partitions: Sequence[Row], code: str, partition: int, offset: int) -> bool:
         """Whether the shards that the record goes to have told that it is behind them."""
@@ -112,4 +122,9 @@ def get_reads(request: Request) -> Reads:
     return reads
 
 
-Reading = Annotated[Reads, Depends(get_reads)]
+async def _reads(request: Request) -> Reads:
+    """For routes. Async, like every dependency here: FastAPI runs a plain function in a thread, which costs more than all the rest."""
+    return get_reads(request)
+
+
+Reading = Annotated[Reads, Depends(_reads)]

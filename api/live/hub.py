@@ -59,7 +59,12 @@ class Live:
 
     def start(self) -> None:
         """Begin to read the log."""
-        self._task = asyncio.create_task(self.tail.run(), name="live-tail")
+        self._task = asyncio.create_task(self._run(), name="live-tail")
+
+    async def _run(self) -> None:
+        """A tail that ends has met a log that contradicts itself: what it could still tell is not to be trusted."""
+        await self.tail.run()
+        self.close()
 
     async def stop(self) -> None:
         """End the streams and the tail."""

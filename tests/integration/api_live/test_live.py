@@ -12,6 +12,7 @@ from api.live.payloads import KINDS
 from engine.domain import events
 from engine.domain.events import CopiesSkipped, SwitchSet
 from engine.domain.ids import shard_originator
+from engine.domain.messages import PlaceOrder
 from engine.log.codec import encode_event
 from engine.topology import shard_of
 from tests.integration.api_live.conftest import SHARDS, Api, Rig, Stream
@@ -74,10 +75,9 @@ async def test_what_happens_arrives(rig: Rig, api: Api) -> None:
     assert len(set(ids)) == len(ids) and all(ids)
 
 
-async def test_every_type_has_the_form_that_is_told(rig: Rig, api: Api) -> None:
-    here = rig.log.shard("f")
-    placed = order("f")
-    story: list[events.AnyEvent] = [
+def follower_story(placed: PlaceOrder) -> list[events.AnyEvent]:
+    """One event of each kind that a follower has."""
+    return [
         configured("f", paused=True),
         followed("f"),
         events.WhaleUnfollowed(originator_id="f", originator_version=3, at=START_MS, whale_id="w", config_version=3, request_id="r"),
@@ -105,7 +105,11 @@ async def test_every_type_has_the_form_that_is_told(rig: Rig, api: Api) -> None:
             originator_id="f", originator_version=8, venue="bybit", venue_symbol="X/Y", expected=Decimal(1), reported=Decimal(0)
         ),
     ]
-    shared: list[events.AnyEvent] = [
+
+
+def shard_story() -> list[events.AnyEvent]:
+    """One event of each kind that every shard tells, and one that is not shown."""
+    return [
         admitted(0, signal("s-1")),
         decided(0, "s-1"),
         expired(0, "s-1"),
@@ -124,8 +128,12 @@ async def test_every_type_has_the_form_that_is_told(rig: Rig, api: Api) -> None:
         events.WhaleResynced(originator_id="shard-0", originator_version=1, whale_id="w", symbol="X/Y", position=Decimal(2), cause="r"),
         events.ExecutorChanged(originator_id="shard-0", originator_version=1, epoch=4),
     ]
+
+
+async def test_every_type_has_the_form_that_is_told(rig: Rig, api: Api) -> None:
+    story, shared = follower_story(order("f")), shard_story()
     async with api.stream() as stream:
-        await rig.log.round(here, *story)
+        await rig.log.round(rig.log.shard("f"), *story)
         for shard in range(SHARDS):
             await rig.log.round(shard, *shared)
         await stream.until(lambda found: set(KINDS) <= {event.kind for event in found.events})

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from api.live import history, hub
+from api.live import history, hub, route
 from engine.log.consume import bounds, open_consumer, read_range
 from engine.log.reader import Position, RoundReader
 from engine.topology import EVENTS
@@ -193,6 +193,32 @@ def drain(made: socket.socket) -> bytes:
     """Everything until the server closes."""
     with made:
         return b"".join(iter(lambda: made.recv(1 << 20), b""))
+
+
+async def test_a_connection_that_takes_nothing_is_closed(rig: Rig, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(route, "STUCK_S", 0.2)
+    async with api.stream() as good:
+        reader = await slow_client(api)
+        await wait_until(lambda: len(api.live.clients) == 2, DEADLINE_S)
+        number = 0
+        while len(api.live.clients) == 2:
+            number += 1
+            await rig.log.round(0, *[msgspec.structs.replace(skips("f"), value="v" * 20_000) for _ in range(10)])
+            await good.until(lambda found, number=number: len(found.of("copy_skipped")) >= 10 * number)
+            assert number < 400, "a client that reads nothing is closed"
+        rest = await asyncio.to_thread(drain, reader)
+        assert not rest.endswith(b"0\r\n\r\n") and not good.over
+
+
+async def test_a_log_that_contradicts_itself_ends_the_feed(rig: Rig, api: Api) -> None:
+    async with api.stream() as stream:
+        await play(rig, "s-1", "f")
+        await stream.until(lambda found: found.of("order_ended"))
+        await rig.log.round(0, skips("f"), digest="0" * 32)
+        await stream.until(lambda found: found.over)
+    assert not stream.of("copy_skipped")
+    assert (await api.get("/v1/live")).status_code == 503
+    assert (await api.get("/v1/health")).status_code == 200
 
 
 async def test_a_stop_ends_streams_at_once(rig: Rig) -> None:
