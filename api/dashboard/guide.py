@@ -23,7 +23,7 @@ from engine.domain.messages import ConfigureFollower, FollowWhale
 from engine.domain.symbols import lookup
 from engine.domain.values import SPOT_VENUES, FollowerSettings, FollowTerms, Limits, Side, Venue
 from engine.errors import ConfigInvalid, DependencyUnreachable
-from engine.executor.accounts.paper import BALANCE, open_paper_account
+from engine.executor.accounts.paper import BALANCE, open_paper_account, paper_venue
 from projections.ids import user_id, whale_number
 
 router = APIRouter(include_in_schema=False)
@@ -47,7 +47,7 @@ async def guide(page: Open, follower: Name = "", after: Annotated[str | None, Qu
     suggested = page.viewer.follower_id or f"me-{secrets.token_hex(2)}"
     state = await _play(page, follower) | await _copies(page, follower) if follower else {}
     return page.show(
-        "guide.html", follower=follower, suggested=suggested, simulated=settings.exchange_url is not None, balance=BALANCE, **state
+        "guide.html", follower=follower, suggested=suggested, simulated=paper_venue(settings) is not None, balance=BALANCE, **state
     )
 
 

@@ -25,9 +25,14 @@ BALANCE: Final = Decimal(10_000)
 TIMEOUT_S: Final = 10.0
 
 
+def paper_venue(settings: Settings) -> str | None:
+    """Where paper accounts are opened; None when there is no simulator."""
+    return settings.paper_url or settings.exchange_url
+
+
 async def open_paper_account(settings: Settings, follower_id: str, venue: Venue, balance: Decimal = BALANCE) -> None:
     """Errors: ConfigInvalid without a simulator or a master key, DependencyUnreachable."""
-    url = settings.paper_url or settings.exchange_url
+    url = paper_venue(settings)
     if url is None:
         raise ConfigInvalid("Paper accounts need the exchange simulator: neither REMORA_PAPER_URL nor REMORA_EXCHANGE_URL is set.")
     master = load_master_key(settings)
