@@ -33,9 +33,12 @@ WITH orders AS (
     SELECT t.whale_key, t.user_id, t.exchange, t.symbol, t.signal_id, t.kind, t.filled, t.reference_price AS whale_price,
         t.average_price AS fill_price, CASE t.side WHEN 'buy' THEN 1 ELSE -1 END AS sign, (t.side = 'buy') = (t.kind = 'open') AS is_long,
         t.fee_quote + t.fee_base * coalesce(t.average_price, 0) AS fees,
-        first_value(t.reference_price) OVER (PARTITION BY t.exchange, t.symbol ORDER BY t.created_at DESC, t.id DESC) AS last_price,
+        coalesce(m.price, first_value(t.reference_price) OVER (
+            PARTITION BY t.exchange, t.symbol ORDER BY t.created_at DESC, t.id DESC
+        )) AS last_price,
         row_number() OVER (PARTITION BY t.signal_id, t.user_id, t.kind ORDER BY t.leg) AS nth
     FROM trades AS t
+    LEFT JOIN market_marks AS m ON m.venue = t.exchange AND m.symbol = t.symbol
     WHERE t.created_at >= %(since)s AND t.origin = 'log' AND t.signal_id IS NOT NULL AND t.mode <> 'shadow' AND t.reference_price > 0
         AND t.settled_at IS NOT NULL AND (%(follower)s::text IS NULL OR t.follower_key = %(follower)s)
 ), marked AS (
@@ -174,11 +177,14 @@ SELECT whale_key, auto_copy_enabled, sizing, trade_size_usdt, trade_size_percent
 FROM user_whale_follows WHERE user_id = %(user_id)s ORDER BY unfollowed_at NULLS FIRST, whale_key LIMIT 200
 
 -- name: board_lots
-SELECT id, whale_key, mode, exchange, symbol, side, status, filled, pending, reserved, entry_price, cost, realized, fee_quote, funding,
-    leverage, opened_at
-FROM positions
-WHERE user_id = %(user_id)s AND (status <> 'closed' OR realized <> 0)
-ORDER BY whale_key, status = 'closed', symbol LIMIT 200
+-- `open_result`: what is held at the newest mark less what it did cost.
+SELECT p.id, p.whale_key, p.mode, p.exchange, p.symbol, p.side, p.status, p.filled, p.pending, p.reserved, p.entry_price, p.cost,
+    p.realized, p.fee_quote, p.funding, p.leverage, p.opened_at,
+    CASE p.side WHEN 'short' THEN -1 ELSE 1 END * (p.filled * m.price - p.cost) AS open_result
+FROM positions AS p
+LEFT JOIN market_marks AS m ON m.venue = p.exchange AND m.symbol = p.symbol
+WHERE p.user_id = %(user_id)s AND (p.status <> 'closed' OR p.realized <> 0)
+ORDER BY p.whale_key, p.status = 'closed', p.symbol LIMIT 200
 
 -- name: board_used
 -- What stands against a follower's limits: notional by market, orders under way included; today's realised result; the last open.

@@ -1,7 +1,7 @@
 """Where the difference between whales and followers went: rows of `board_gap` enter, parts that add up leave. Quote amounts, Decimal.
 
 The window's orders of copies, each with sign s (+1 buy, -1 sell), filled quantity q, fill price F, the whale's price W, the venue's mark M
-when it was decided, and V, the newest price at which a whale traded the same market:
+when it was decided, and V, the newest mark of the market (else the newest price at which a whale traded it):
 
     perfect  = sum of s q (V - W) / r by lot     what the follows asked for at the whales' prices, no fees; r = filled / wanted of opens
     delay    = sum of s q (M - W)                the market moved before the engine decided
