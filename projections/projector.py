@@ -121,6 +121,8 @@ class Session:
 
     async def _catch_up(self) -> None:
         """Read what is far behind, some of each partition in turn, so that none waits for another's whole history."""
+        if not self._pipeline.lanes:
+            return
         far = {partition: end for partition, end in (await self._ends()).items() if self._is_far(partition, end)}
         for partition in far:
             # Until its turn comes, a partition is as late as its next record.
