@@ -31,7 +31,8 @@ ORDER BY follower_key, decided_at, leg
 -- By whale: the parts of decision 0078. `perfect` less the parts is `actual`, which is summed on its own.
 WITH orders AS (
     SELECT t.whale_key, t.user_id, t.exchange, t.symbol, t.signal_id, t.kind, t.filled, t.reference_price AS whale_price,
-        t.average_price AS fill_price, CASE t.side WHEN 'buy' THEN 1 ELSE -1 END AS sign, (t.side = 'buy') = (t.kind = 'open') AS is_long,
+        t.average_price AS fill_price, t.decided_at <= t.detected_at + interval '1 second' AS prompt,
+        CASE t.side WHEN 'buy' THEN 1 ELSE -1 END AS sign, (t.side = 'buy') = (t.kind = 'open') AS is_long,
         t.fee_quote + t.fee_base * coalesce(t.average_price, 0) AS fees,
         coalesce(m.price, first_value(t.reference_price) OVER (
             PARTITION BY t.exchange, t.symbol ORDER BY t.created_at DESC, t.id DESC
@@ -42,7 +43,7 @@ WITH orders AS (
     WHERE t.created_at >= %(since)s AND t.origin = 'log' AND t.signal_id IS NOT NULL AND t.mode <> 'shadow' AND t.reference_price > 0
         AND t.settled_at IS NOT NULL AND (%(follower)s::text IS NULL OR t.follower_key = %(follower)s)
 ), marked AS (
-    SELECT o.*, (d.inputs ->> 'mark')::numeric AS mark,
+    SELECT o.*, coalesce((d.inputs ->> 'mark')::numeric, CASE WHEN o.prompt THEN o.whale_price END) AS mark,
         CASE WHEN o.nth = 1 AND o.kind = 'open' THEN d.wanted_quote / o.whale_price ELSE 0 END AS wanted
     FROM orders AS o
     LEFT JOIN copy_decisions AS d ON d.signal_id = o.signal_id AND d.user_id = o.user_id

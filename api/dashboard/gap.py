@@ -1,7 +1,8 @@
 """Where the difference between whales and followers went: rows of `board_gap` enter, parts that add up leave. Quote amounts, Decimal.
 
-The window's orders of copies, each with sign s (+1 buy, -1 sell), filled quantity q, fill price F, the whale's price W, the venue's mark M
-when it was decided, and V, the newest mark of the market (else the newest price at which a whale traded it):
+The window's orders of copies, each with sign s (+1 buy, -1 sell), filled quantity q, fill price F, the whale's price W, the price M when it
+was decided (the venue's mark if one came after the whale's fill; W if it was decided within a second of it; else unknown), and V, the
+newest mark of the market (else the newest price at which a whale traded it):
 
     perfect  = sum of s q (V - W) / r by lot     what the follows asked for at the whales' prices, no fees; r = filled / wanted of opens
     delay    = sum of s q (M - W)                the market moved before the engine decided
@@ -25,7 +26,7 @@ ZERO: Final = Decimal(0)
 PARTS: Final[dict[str, tuple[str, str]]] = {
     "delay": ("Delay", "The market moved between the whale's fill and the decision to copy it."),
     "slippage": ("Slippage", "Between the decision and the fill: the way to the venue, spread and depth of the book."),
-    "unsplit": ("Price, not split", "Delay and slippage together, for orders decided without a recent mark of the venue."),
+    "unsplit": ("Price, not split", "Delay and slippage together, for orders decided late and without a mark from after the whale's fill."),
     "fees": ("Fees", "What the venues took; fees in the base coin at the fill's price."),
     "sizing": ("Sizing", "Copies that were smaller (or larger) than asked for: caps, venue steps, partial fills."),
 }

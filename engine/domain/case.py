@@ -76,11 +76,13 @@ class Market(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     rules: MarketRules | None = None
     price: Decimal = ZERO
     mark: Decimal | None = None
+    moved_to: Decimal | None = None
+    """The mark, if it is newer than the whale's trade."""
 
     @property
     def known_mark(self) -> dict[str, Decimal]:
-        """The venue's price when it was decided, for the decision's inputs: what moved before it is delay, what came after slippage."""
-        return {} if self.mark is None else {"mark": self.mark}
+        """For the decision's inputs: what moved between the whale's trade and this mark is delay, what comes after it slippage."""
+        return {} if self.moved_to is None else {"mark": self.moved_to}
 
 
 class CopyPlan(msgspec.Struct, kw_only=True, gc=False):
@@ -141,6 +143,7 @@ class SignalCase:
             rules=state.rules.get(key),
             price=signal.price * listing.price_factor,
             mark=mark.price if mark and self._tells(mark) else None,
+            moved_to=mark.price if mark and self._tells(mark) and mark.at > signal.detected_at else None,
         )
 
     def _tells(self, mark: Mark) -> bool:

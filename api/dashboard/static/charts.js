@@ -9,7 +9,7 @@
   const options = (element) => ({
     width: element.clientWidth, height: element.clientHeight - 34, cursor: { y: false }, legend: { live: true },
     axes: [
-      { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, values: (_, ticks, __, ___, step) => ticks.map((at) => clock(at, step)) },
+      { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, space: 76, values: (_, ticks, __, ___, step) => ticks.map((at) => clock(at, step)) },
       { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, size: 84, values: (_, ticks) => ticks.map((value) => money(value, 2)) },
     ],
     series: [

@@ -199,12 +199,13 @@ def test_closing_orders_are_exempt_from_the_notional_on_perpetuals() -> None:
     assert smallest_exit(rules("bybit", "BTC/USDT"), d(1000)) == d("0.005")
 
 
-def test_the_venues_price_at_the_decision_is_kept(shard: Shard) -> None:
-    """It tells delay from slippage afterwards; without a mark there is nothing to keep."""
+def test_a_mark_newer_than_the_whales_trade_is_kept(shard: Shard) -> None:
+    """It tells delay from slippage afterwards; an older one tells nothing of the delay."""
     shard.follower(trade_size_usdt=d(100))
+    shard.mark(1003)
+    before = shard.now - 1000
     assert "mark" not in copied(shard, price="1000").sizing.inputs
     shard.settle_all()
-    shard.mark(1003)
-    assert copied(shard, "increase", price="1000").sizing.inputs["mark"] == d(1003)
+    assert copied(shard, "increase", price="1000", detected_at=before).sizing.inputs["mark"] == d(1003)
     shard.settle_all()
-    assert copied(shard, "close", "sell", price="1000").sizing.inputs["mark"] == d(1003)
+    assert copied(shard, "close", "sell", price="1000", detected_at=before).sizing.inputs["mark"] == d(1003)
