@@ -62,7 +62,8 @@ class Book:
 
 
 class FundingReports:
-    """Asks for payments a little after each `funding_interval_s` of the clock. `exposed`: the account may have held something since."""
+    """Asks for payments a little after each `funding_interval_s` of the clock; an account that was flat since before it was asked for last
+    is left alone."""
 
     def __init__(
         self,
@@ -73,16 +74,15 @@ class FundingReports:
         credential: Callable[[Account], Awaitable[Credential | None]],
         accounts: Callable[[], list[Account]],
         owned: Callable[[], dict[int, Shard]],
-        exposed: Callable[[Account], bool],
+        flat_since: Callable[[Account], int | None],
         now: Callable[[], int],
     ) -> None:
         self._settings, self._exchanges, self._limits, self._credential = settings, exchanges, limits, credential
         self._started = started
-        self._accounts, self._owned, self._exposed, self._now = accounts, owned, exposed, now
+        self._accounts, self._owned, self._flat_since, self._now = accounts, owned, flat_since, now
         self._books: dict[int, Book] = {}
         self._wake = asyncio.Event()
         self._unreadable: set[Account] = set()
-        self._moved: set[Account] = set()
 
     def taken(self) -> None:
         """A shard became ours."""
@@ -149,14 +149,12 @@ class FundingReports:
         shard.funding = book.mark(account for account in accounts if account not in self._unreadable)
 
     async def _account(self, book: Book, account: Account) -> None:
-        asked_at = self._now()
-        if self._exposed(account):
-            self._moved.add(account)
+        asked_at, flat_since = self._now(), self._flat_since(account)
         since = book.asked.setdefault(account, asked_at)
         keys = await self._credential(account)
         if account[1] not in self._started:
             return
-        if keys is None or (account not in self._moved and since != book.since):
+        if keys is None or (flat_since is not None and flat_since <= since):
             book.asked[account] = asked_at
             return
         wait = self._limits.take_read(account, account[1], "funding")
@@ -169,7 +167,6 @@ class FundingReports:
             self._failed(account, error)
             return
         self._unreadable.discard(account)
-        self._moved.discard(account)
         await self._report(book, account, paid)
         book.asked[account] = asked_at
         book.forget(account)

@@ -38,8 +38,9 @@ class Market:
         publishes: Callable[[], bool],
         keys_of: Callable[[Venue], Awaitable[Credential | None]],
         now: Callable[[], int],
+        loaded: Callable[[], None] = lambda: None,
     ) -> None:
-        self._keys_of = keys_of
+        self._keys_of, self._loaded = keys_of, loaded
         self._exchanges, self._producer, self._topic, self._publishes, self._now = exchanges, producer, topic, publishes, now
         self.started: set[Venue] = set()
         self.marks: dict[Venue, dict[str, Decimal]] = {}
@@ -65,9 +66,13 @@ class Market:
 
     async def start(self) -> None:
         """Load every venue that answers; the others follow in `run`."""
-        await asyncio.gather(*(self._load(venue) for venue in self._exchanges))
+        await self._load_all(list(self._exchanges))
 
-    async def _load(self, venue: Venue) -> None:
+    async def _load_all(self, venues: list[Venue]) -> None:
+        if any(await asyncio.gather(*(self._load(venue) for venue in venues))):
+            self._loaded()
+
+    async def _load(self, venue: Venue) -> bool:
         exchange = self._exchanges[venue]
         try:
             await exchange.start()
@@ -76,8 +81,10 @@ class Market:
             self._read_rules(venue)
             self.marks[venue] = await exchange.marks()
             self.started.add(venue)
+            return True
         except CallFailed as error:
             log.warning("%s is not reached: %s", venue, error)
+            return False
 
     def _read_rules(self, venue: Venue) -> None:
         self._rules[venue] = {rule.symbol: rule for rule in self._exchanges[venue].rules()}
@@ -112,7 +119,7 @@ class Market:
             except TimeoutError:
                 reload = time.monotonic() >= reload_at
                 reload_at = time.monotonic() + RELOAD_S if reload else reload_at
-            await asyncio.gather(*(self._load(venue) for venue in (self._exchanges if reload else missing)))
+            await self._load_all(list(self._exchanges) if reload else missing)
             await asyncio.gather(*(self._refresh(venue) for venue in self.started))
 
     async def _refresh(self, venue: Venue) -> None:

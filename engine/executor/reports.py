@@ -58,7 +58,7 @@ class AccountReports:
         self._last: dict[Account, float] = {}
         self._views: dict[Account, AccountView] = {}
         self._checked: dict[Account, tuple[str, ...]] = {}
-        self._exposed: set[Account] = set()
+        self._flat_since: dict[Account, int] = {}
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -70,14 +70,12 @@ class AccountReports:
     def touched(self, account: Account) -> None:
         """The account traded: report it soon."""
         self._views.pop(account, None)
-        self._exposed.add(account)
+        self._flat_since.pop(account, None)
         self._plan(account, max(time.monotonic(), self._last.get(account, 0.0) + COALESCE_S))
 
-    def take_exposed(self, account: Account) -> bool:
-        """Whether the account may have held something since it was last asked after here."""
-        exposed = account in self._exposed or account not in self._views
-        self._exposed.discard(account)
-        return exposed
+    def flat_since(self, account: Account) -> int | None:
+        """Since when (ms) every report showed no position and nothing was traded; None while it holds something or is not known."""
+        return self._flat_since.get(account)
 
     def appeared(self, account: Account) -> None:
         """A new account, new keys, or a shard of ours: check and report it."""
@@ -149,8 +147,10 @@ class AccountReports:
         in_flight = max(before, self._in_flight(account))
         if not in_flight:
             self._views[account] = view
-        if view.positions:
-            self._exposed.add(account)
+        if view.positions or in_flight:
+            self._flat_since.pop(account, None)
+        else:
+            self._flat_since.setdefault(account, asked_at)
         self._last[account] = time.monotonic()
         self._plan(account, time.monotonic() + self._interval_s)
         try:

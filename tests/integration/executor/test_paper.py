@@ -6,13 +6,12 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
-import psycopg
 import pytest
-from pydantic import SecretStr
 
 from engine.domain.messages import EquityReported
+from engine.domain.values import Venue
 from engine.exchanges.simulator.server import Options, Simulator
-from engine.executor.accounts import add_credential, load_master_key
+from engine.executor.accounts.paper import open_paper_account
 from tests.integration.executor.rig import Rig
 from tests.support import wait_until
 
@@ -29,11 +28,9 @@ async def paper(rig: Rig) -> AsyncIterator[Simulator]:
     await made.stop()
 
 
-def paper_account(rig: Rig, paper: Simulator, follower: str, venue: str) -> None:
-    key, secret = f"paper-{follower}-{venue}", "canary-secret"
-    paper.world.registry.register({"api_key": key, "secret": secret, "venue": venue, "usdt": "5000"})
-    with psycopg.connect(rig.settings.database_url.get_secret_value()) as conn:
-        add_credential(conn, load_master_key(rig.settings), follower, venue, SecretStr(key), SecretStr(secret), paper=True)  # type: ignore[arg-type]
+async def paper_account(rig: Rig, paper: Simulator, follower: str, venue: Venue) -> None:
+    """Opened as the CLI and the dashboard do it."""
+    await open_paper_account(rig.settings.model_copy(update={"paper_url": paper.url}), follower, venue, Decimal(5000))
 
 
 def ids(simulator: Simulator) -> set[str]:
@@ -42,7 +39,7 @@ def ids(simulator: Simulator) -> set[str]:
 
 async def test_each_order_goes_to_its_own_venue(rig: Rig, paper: Simulator) -> None:
     await rig.account("live", "binance")
-    paper_account(rig, paper, "paper", "binance")
+    await paper_account(rig, paper, "paper", "binance")
     price = await rig.price()
     orders = [rig.order("live", "binance", price, mode="live"), rig.order("paper", "binance", price, mode="paper")]
     exits = [rig.exit("live", "binance", mode="live", quantity=Decimal("0.005")), rig.exit("paper", "binance", quantity=Decimal("0.005"))]
@@ -67,7 +64,7 @@ async def test_each_order_goes_to_its_own_venue(rig: Rig, paper: Simulator) -> N
 @pytest.mark.parametrize("kind", ["open", "exit"])
 async def test_an_order_never_reaches_an_account_of_the_other_kind(rig: Rig, paper: Simulator, kind: str) -> None:
     await rig.account("live", "binance")
-    paper_account(rig, paper, "paper", "binance")
+    await paper_account(rig, paper, "paper", "binance")
     price = await rig.price()
     make: Any = rig.exit if kind == "exit" else lambda follower, venue, **fields: rig.order(follower, venue, price, **fields)
     wrong = [make("live", "binance", mode="paper"), make("paper", "binance", mode="live")]
@@ -81,7 +78,7 @@ async def test_an_order_never_reaches_an_account_of_the_other_kind(rig: Rig, pap
 async def test_a_paper_venue_that_is_away_holds_up_no_live_order(rig: Rig, paper: Simulator) -> None:
     """Paper orders wait for it, live orders go on, also past as many failures as open a breaker."""
     await rig.account("live", "binance")
-    paper_account(rig, paper, "paper", "binance")
+    await paper_account(rig, paper, "paper", "binance")
     price, port = await rig.price(), paper.port
     waiting = [rig.exit("paper", "binance", quantity=Decimal("0.001"), symbol=f"{coin}/USDT") for coin in ("BTC", "ETH", "LTC", "XRP")]
     await paper.stop()
@@ -93,7 +90,8 @@ async def test_a_paper_venue_that_is_away_holds_up_no_live_order(rig: Rig, paper
         await rig.send(order)
         (end,) = await rig.wait_settled(order)
         assert end.status == "filled"
-        paper.world.registry.by_key["binance", "paper-paper-binance"].balance("BTC").free = Decimal(1)
+        (account,) = (account for account in paper.world.registry.by_key.values() if account.label == "paper")
+        account.balance("BTC").free = Decimal(1)
         await paper.start(port=port)
         paper.follow(rig.settings, 0.05)
         (back,) = await rig.wait_settled(waiting[0])
