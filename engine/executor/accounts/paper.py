@@ -55,5 +55,6 @@ async def open_paper_account(settings: Settings, follower_id: str, venue: Venue,
 
     try:
         await asyncio.to_thread(store)
-    except psycopg.OperationalError as error:
-        raise DependencyUnreachable("The vault cannot be reached.") from error
+    except psycopg.Error as error:
+        # Out of reach, or this process may not write there: the API's own role has no right on it.
+        raise DependencyUnreachable("The vault cannot be written from here.") from error
