@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -122,7 +123,11 @@ class Server(uvicorn.Server):
 async def run(settings: Settings) -> None:
     """Serve on the settings' host and port (0: a free one, told by `announce_ready`)."""
     listening = _listen(settings)
-    await Server(settings, listening).serve(sockets=[listening])
+    server = Server(settings, listening)
+    # Answers are many objects and no cycles, beside a large app that stays: looking through all of it would hold up every request.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    await server.serve(sockets=[listening])
 
 
 def _listen(settings: Settings) -> socket.socket:

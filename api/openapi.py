@@ -11,6 +11,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 
 from api.errors import ProblemBody
+from api.security.guard import BEARER, SESSION
 
 NOT_OURS: Final = ("HTTPValidationError", "ValidationError", "Problem")
 """Schemas of errors that the frameworks add and no route of ours answers with."""
@@ -28,10 +29,20 @@ def install(app: FastAPI) -> None:
                 schemas.pop(name, None)
             problem = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= problem.pop("$defs") | {"ProblemBody": problem}
+            _tell_sessions(page)
             app.openapi_schema = page
         return app.openapi_schema
 
     app.openapi = complete  # type: ignore[method-assign]
+
+
+def _tell_sessions(page: dict[str, Any]) -> None:
+    """Where a key is taken, a session is too."""
+    page["components"]["securitySchemes"][SESSION.scheme_name] = SESSION.model.model_dump(by_alias=True, exclude_none=True, mode="json")
+    for operations in page["paths"].values():
+        for operation in operations.values():
+            if "security" in operation:
+                operation["security"] = [{BEARER.scheme_name: []}, {SESSION.scheme_name: []}]
 
 
 def page() -> str:

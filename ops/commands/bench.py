@@ -12,7 +12,7 @@ import typer
 
 from ops.commands.common import Json
 
-NAMES = ("decisions", "replay", "recovery", "orders", "latency", "halt", "projection", "rebuild")
+NAMES = ("decisions", "replay", "recovery", "orders", "latency", "halt", "projection", "rebuild", "api")
 
 
 def bench(
