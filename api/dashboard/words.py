@@ -63,8 +63,9 @@ def money(amount: Decimal | None, signed: bool = False) -> str:
         text = f"{float(abs(amount)):.2g}" if abs(amount) >= Decimal("0.0001") else "0.00"
     else:
         text = f"{abs(amount):,.2f}"
-    sign = MINUS if amount < 0 else "+" if signed and amount > 0 else ""
-    return sign + text
+    if text == "0.00":
+        return text
+    return (MINUS if amount < 0 else "+" if signed else "") + text
 
 
 def quantity(amount: Decimal | None) -> str:
@@ -77,11 +78,14 @@ def quantity(amount: Decimal | None) -> str:
     return MINUS + grouped if amount < 0 else grouped
 
 
+def points(amount: Decimal | None) -> str:
+    """Basis points with a sign, without their unit."""
+    return NONE if amount is None else f"{MINUS if amount < 0 else '+' if amount else ''}{abs(amount):.1f}"
+
+
 def signed_bps(amount: Decimal | None) -> str:
     """Basis points with a sign."""
-    if amount is None:
-        return NONE
-    return f"{MINUS if amount < 0 else '+' if amount else ''}{abs(amount):.1f} bps"
+    return NONE if amount is None else f"{points(amount)} bps"
 
 
 def millis(value: Any) -> str:
@@ -133,6 +137,7 @@ FILTERS: Final[dict[str, Any]] = {
     "money": money,
     "quantity": quantity,
     "bps": signed_bps,
+    "points": points,
     "millis": millis,
     "span": span,
     "clock": clock,

@@ -49,7 +49,7 @@ def told_order(number: int, rng: random.Random, kind: str, follower: str) -> Pla
         quantity=D(rng.randint(1, 50)) / 1000,
         reference_price=D(rng.randint(59_000, 61_000)),
         whale_id=rng.choice(("whale-a", "whale-b")),
-        detected_at=NOW_MS,
+        detected_at=NOW_MS - 5_000 if number % 4 == 1 else NOW_MS,
         published_at=NOW_MS + 5,
         received_at=NOW_MS + 10,
         decided_at=NOW_MS + 11,

@@ -55,6 +55,7 @@ def test_gaps_of_whales_add_up() -> None:
         ("0.5", True, "+0.50"),
         ("0.00123", False, "0.0012"),
         ("0.00000001", False, "0.00"),
+        ("-0.00000001", True, "0.00"),
         ("0", True, "0.00"),
     ],
 )
@@ -113,3 +114,20 @@ async def test_an_answer_is_made_once_and_an_error_is_not_kept() -> None:
         with pytest.raises(DependencyUnreachable):
             await shared.get("y", 100.0, fail)
     assert await shared.get("y", 100.0, make) == 3
+
+
+async def test_what_takes_long_is_kept_longer() -> None:
+    now, made = [0.0], 0
+    shared = Shared(lambda: now[0])
+
+    async def make() -> int:
+        nonlocal made
+        made += 1
+        now[0] += 3.0
+        return made
+
+    assert await shared.get("x", 1.0, make) == 1
+    now[0] = 14.9
+    assert await shared.get("x", 1.0, make) == 1
+    now[0] = 15.1
+    assert await shared.get("x", 1.0, make) == 2
