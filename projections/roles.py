@@ -1,7 +1,7 @@
-"""Who may do what in Postgres: a connection of the database's owner enters, three group roles with their rights leave.
+"""Who may do what in Postgres: a connection of the database's owner enters, four group roles with their rights leave.
 
-`remora_owner` owns (migrations, rebuilds), `remora_projector` writes rows, `dashboard` reads the read models and nothing else: never
-the schema `vault`. None of them can log in by itself: grant one to a login role.
+`remora_owner` owns (migrations, rebuilds), `remora_projector` writes rows, `remora_api` reads them and keeps the schema `access`,
+`dashboard` reads the read models and nothing else: never the schemas `vault` and `access`. None of them can log in by itself: grant one to a login role.
 """
 
 from __future__ import annotations
@@ -12,21 +12,26 @@ from sqlalchemy import Connection, text
 
 OWNER: Final = "remora_owner"
 PROJECTOR: Final = "remora_projector"
+API: Final = "remora_api"
 DASHBOARD: Final = "dashboard"
-ROLES: Final = (OWNER, PROJECTOR, DASHBOARD)
+ROLES: Final = (OWNER, PROJECTOR, API, DASHBOARD)
 
 FUNCTIONS: Final = ("remora_month_partition(text, text, date)", "remora_drop_months(integer)")
 CREATE: Final = "DO $$ BEGIN CREATE ROLE {role} NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
 GRANTS: Final = (
     f"GRANT ALL ON SCHEMA {{schema}} TO {OWNER}",
     f"GRANT ALL ON ALL TABLES IN SCHEMA {{schema}} TO {OWNER}",
-    f"GRANT USAGE ON SCHEMA {{schema}} TO {PROJECTOR}, {DASHBOARD}",
+    f"GRANT USAGE ON SCHEMA {{schema}} TO {PROJECTOR}, {API}, {DASHBOARD}",
     f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {{schema}} TO {PROJECTOR}",
     f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {{schema}} TO {OWNER}, {PROJECTOR}",
-    f"GRANT SELECT ON ALL TABLES IN SCHEMA {{schema}} TO {DASHBOARD}",
+    f"GRANT SELECT ON ALL TABLES IN SCHEMA {{schema}} TO {API}, {DASHBOARD}",
     f"ALTER DEFAULT PRIVILEGES IN SCHEMA {{schema}} GRANT ALL ON TABLES TO {OWNER}",
     f"ALTER DEFAULT PRIVILEGES IN SCHEMA {{schema}} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {PROJECTOR}",
-    f"ALTER DEFAULT PRIVILEGES IN SCHEMA {{schema}} GRANT SELECT ON TABLES TO {DASHBOARD}",
+    f"ALTER DEFAULT PRIVILEGES IN SCHEMA {{schema}} GRANT SELECT ON TABLES TO {API}, {DASHBOARD}",
+)
+ACCESS: Final = (
+    f"GRANT USAGE ON SCHEMA access TO {API}, {OWNER}",
+    f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA access TO {API}, {OWNER}",
 )
 
 
@@ -43,6 +48,8 @@ def ensure_roles(connection: Connection) -> None:
                 text(f"DO $$ BEGIN CREATE ROLE {role} NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$")
             )
     grant(connection, "public")
+    for statement in ACCESS:
+        connection.execute(text(statement))
     for function in FUNCTIONS:
         connection.execute(text(f"GRANT EXECUTE ON FUNCTION {function} TO {PROJECTOR}, {OWNER}"))
 

@@ -183,11 +183,14 @@ def test_roles(database: str) -> None:
         assert may("dashboard", f"SELECT 1 FROM {table}") and may("remora_projector", f"SELECT 1 FROM {table}")
         assert not may("dashboard", f"DELETE FROM {table}"), table
         assert may("remora_projector", f"DELETE FROM {table}"), table
-    for role in ("dashboard", "remora_projector", "remora_owner"):
+    for role in ("dashboard", "remora_projector", "remora_owner", "remora_api"):
         assert not may(role, "SELECT secret FROM vault.credentials"), role
     month = "SELECT remora_month_partition('public', 'copy_decisions', '2026-11-01')"
     assert may("remora_projector", month) and not may("dashboard", month)
     assert not may("remora_projector", "DROP TABLE trades")
+    keys = "SELECT 1 FROM access.api_keys"
+    assert may("remora_api", keys) and may("remora_api", "SELECT 1 FROM trades") and not may("remora_api", "DELETE FROM trades")
+    assert not may("dashboard", keys) and not may("remora_projector", keys)
     assert not may("dashboard", "CREATE TABLE mine (x int)")
     with psycopg.connect(database) as connection:
         assert checksum(connection, "public", "trades") == (0, 0)
