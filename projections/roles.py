@@ -1,7 +1,8 @@
 """Who may do what in Postgres: a connection of the database's owner enters, four group roles with their rights leave.
 
 `remora_owner` owns (migrations, rebuilds), `remora_projector` writes rows, `remora_api` reads them and keeps the schema `access`,
-`dashboard` reads the read models and nothing else: never the schemas `vault` and `access`. None of them can log in by itself: grant one to a login role.
+`dashboard` reads the read models and nothing else: never the schemas `vault` and `access`. None of them can log in by itself: grant one
+to a login role.
 """
 
 from __future__ import annotations
