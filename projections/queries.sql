@@ -120,7 +120,13 @@ WHERE status IN ('PENDING', 'pending', 'PROCESSING', 'processing')
 GROUP BY 1, 2 ORDER BY 1, 2
 
 -- name: queue_oldest
-SELECT min(detected_at) AS oldest FROM whale_signals WHERE status IN ('PENDING', 'pending')
+-- The first of each status and priority by `ix_signals_queue`: going by time alone would pass every signal that was ever done.
+SELECT min(s.detected_at) AS oldest
+FROM (VALUES ('PENDING'), ('pending')) AS q (status)
+CROSS JOIN (VALUES ('high'), ('medium'), ('low')) AS p (priority)
+CROSS JOIN LATERAL (
+    SELECT w.detected_at FROM whale_signals AS w WHERE w.status = q.status AND w.priority = p.priority ORDER BY w.detected_at LIMIT 1
+) AS s
 
 -- name: queue_done
 -- What ended lately, by status.
