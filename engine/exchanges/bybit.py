@@ -237,7 +237,7 @@ class BybitLinear(_Bybit):
             query = {"accountType": "UNIFIED", "type": "SETTLEMENT", "currency": _QUOTE, "limit": 50}
             query |= {"startTime": start, "endTime": min(start + LOG_WINDOW_MS, until)}
             rows = await self._pages(keys, "private_get_v5_account_transaction_log", query)
-            paid += [_funding(row, by_id[row["symbol"]]) for row in rows if row["symbol"] in by_id]
+            paid += [_funding(row, by_id[row["symbol"]]) for row in reversed(rows) if row["symbol"] in by_id]
         return sorted({payment.funding_id: payment for payment in paid}.values(), key=lambda payment: payment.at)
 
     async def _pages(self, keys: Credential, method: str, query: dict[str, Any]) -> list[dict[str, Any]]:

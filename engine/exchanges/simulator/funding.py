@@ -27,9 +27,10 @@ def pay(world: World, market: Market, rate: Decimal) -> int:
         for position in account.positions.values():
             if position.market is market and position.quantity:
                 amount = (-position.quantity * mark * rate).quantize(_EIGHT)
-                wallet, number = account.balance(QUOTE), world.engine.next_order_id()
-                wallet.free += amount
-                account.payments.append(Payment(number, market, world.clock.now_ms(), amount, rate, position.quantity, mark))
+                # No venue settles a market twice in a millisecond, however quick the administrator is.
+                at_ms = max(world.clock.now_ms(), account.payments[-1].at_ms + 1 if account.payments else 0)
+                account.balance(QUOTE).free += amount
+                account.payments.append(Payment(world.engine.next_order_id(), market, at_ms, amount, rate, position.quantity, mark))
                 paid += 1
     return paid
 
