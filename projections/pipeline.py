@@ -15,7 +15,7 @@ from projections.lanes import EventLane
 from projections.recorder import Advance, application_name
 from projections.store import Bury, Store, Work
 
-BATCH_EVENTS: Final = 20_000
+BATCH_EVENTS: Final = 40_000
 """Events in one transaction, about."""
 
 
