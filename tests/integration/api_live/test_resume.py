@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from api.live import history, hub, route
+from engine.log.codec import encode_event
 from engine.log.consume import bounds, open_consumer, read_range
-from engine.log.reader import Position, RoundReader
+from engine.log.reader import Position, RoundReader, chain
 from engine.topology import EVENTS
 from tests.integration.api_live.conftest import DEADLINE_S, SHARDS, Api, Rig, Stream
 from tests.integration.api_live.test_live import play, signal_ids, skips
@@ -118,14 +119,24 @@ async def projected(rig: Rig, shard: int) -> Position:
     return at
 
 
+async def two_void_rounds(rig: Rig) -> int:
+    """A writer that has lost its shard writes two rounds that fit each other; gives the position between them."""
+    state = rig.log.shards[0]
+    old, digest = state.epoch, state.digest
+    await rig.log.claim(0)
+    await rig.log.round(0, skips("f", signal_id="zombie"), epoch=old)
+    between = state.offset + 1
+    for signal_id in ("zombie", "zombie-2"):
+        digest = chain(digest, [encode_event(skips("f", signal_id=signal_id))[1]])
+    follows = {"inbox_from": state.inbox + 1, "inbox_to": state.inbox + 2, "first_id": state.next_id + 1, "digest": digest}
+    await rig.log.round(0, skips("f", signal_id="zombie-2"), epoch=old, **follows)
+    return between
+
+
 async def test_an_id_that_cannot_be_used_is_a_reset(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "REACH_S", 0.2)
     await play(rig, "s-1", "f")
-    old = rig.log.shards[0].epoch
-    await rig.log.claim(0)
-    await rig.log.round(0, skips("f", signal_id="zombie"), epoch=old)
-    void = rig.log.shards[0].offset + 1
-    await rig.log.round(0, skips("f", signal_id="zombie-2"), epoch=old, inbox_from=3)
+    void = await two_void_rounds(rig)
     for shard in range(SHARDS):
         await rig.log.round(shard, skips("f", signal_id="good", shard=shard))
         await projected(rig, shard)
