@@ -56,10 +56,10 @@ class Reader(threading.Thread):
         self.join()
 
 
-def bench_rebuild(events: int = 2_000_000) -> dict[str, Any]:
-    """Run it on a broker and a Postgres of its own, beside the real projector process."""
+def bench_rebuild(events: int = 2_000_000, reports: int = REPORTS) -> dict[str, Any]:
+    """Run it on a broker and a Postgres of its own, beside the real projector process. `reports` of every account between two signals."""
     with stack() as (settings, supervisor, conn):
-        log = asyncio.run(write_log(settings, events, REPORTS))
+        log = asyncio.run(write_log(settings, events, reports))
         supervisor.start("projector")
         caught_up_first = time.monotonic()
         supervisor.wait_ready("projector")
