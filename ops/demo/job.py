@@ -22,7 +22,7 @@ from engine.topology import REJECTED
 from ops.demo.plan import plan_followers
 from ops.demo.play import drive_first_prices, play_through
 from ops.demo.report import build_report, settled_differences
-from ops.demo.setup import create_followers
+from ops.demo.setup import create_followers, wait_for_marks
 from ops.detect import signals_from_fills
 from ops.player import parse_speed
 from ops.seeded import seeded_signals
@@ -74,6 +74,7 @@ async def _main_job(stack: Stack, options: Options, signals: list[WhaleSignal], 
     await drive_first_prices(stack, signals)
     words.log(f"creating {len(plans)} followers of {len(whales)} whales")
     await create_followers(stack, plans)
+    await wait_for_marks(stack.settings)
     words.log(f"playing {len(signals)} signals")
     with _progress(words) as progress:
         bars = {name: progress.add_task(name, total=len(signals)) for name in ("published", "ended")}

@@ -9,6 +9,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import aiohttp
@@ -31,6 +32,7 @@ ACCOUNTS_AT_ONCE: Final = 500
 KNOWN: Final = "SELECT count(*) AS known FROM account_equity"
 WORKED_IN: Final = "SELECT (sources ->> 'm/0')::bigint AS next FROM projection_positions WHERE topic = %(topic)s"
 """By shard, the next market report that it has not seen."""
+MARKED: Final = "SELECT count(DISTINCT venue) AS venues, max(position) AS position FROM market_marks WHERE marked_at > %(since)s"
 
 
 async def create_followers(stack: Stack, plans: Sequence[FollowerPlan]) -> None:
@@ -91,6 +93,19 @@ async def wait_for_markets(settings: Settings, deadline_s: float = 60.0) -> None
     while not await _markets_known(settings):
         if time.monotonic() > end:
             raise DependencyUnreachable(f"The venues' market rules have not reached the engine after {deadline_s:.0f} s.")
+        await asyncio.sleep(0.1)
+
+
+async def wait_for_marks(settings: Settings, deadline_s: float = 60.0) -> None:
+    """Until every shard has a price of every venue from after this call: prices were just driven. Errors: DependencyUnreachable."""
+    since, end = datetime.now(UTC), time.monotonic() + deadline_s
+    while True:
+        [marked] = await asyncio.to_thread(query, settings, MARKED, since=since)
+        rows = await asyncio.to_thread(query, settings, WORKED_IN, topic=settings.topic(EVENTS))
+        if marked["venues"] == len(VENUES) and min(row["next"] or 0 for row in rows) > marked["position"]:
+            return
+        if time.monotonic() > end:
+            raise DependencyUnreachable(f"The venues' prices have not reached the engine after {deadline_s:.0f} s.")
         await asyncio.sleep(0.1)
 
 

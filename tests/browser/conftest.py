@@ -18,7 +18,7 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 from engine.contracts.signal import WhaleSignal
 from ops.demo.plan import plan_followers
 from ops.demo.play import drive_first_prices
-from ops.demo.setup import create_followers
+from ops.demo.setup import create_followers, wait_for_marks
 from ops.seeded import seeded_signals
 from tests.system import System
 from tests.tables import in_database
@@ -70,6 +70,7 @@ async def market(system: System) -> Market:
     signals = list(seeded_signals(7, PLAYED + MORE))
     await drive_first_prices(system, signals)
     await create_followers(system, plan_followers(sorted({signal.whale_id for signal in signals}), 6, seed=7))
+    await wait_for_marks(system.settings)
     found = Market(system, iter(signals))
     await found.play(PLAYED)
     return found
