@@ -90,8 +90,7 @@ async def _fill_topic(consumer: AIOKafkaConsumer, pipeline: Pipeline, ends: Mapp
                 pipeline.feed({partition: records})
                 count += len(records)
                 if count >= FILL_EVENTS:
-                    await pipeline.settle()
-                    await pipeline.hand_over()
+                    await pipeline.make_room()
                     count = 0
     await pipeline.settle()
     await pipeline.hand_over()

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka import TopicPartition
@@ -13,7 +14,7 @@ from aiokafka import TopicPartition
 from projections.executions import ExecutionLane
 from projections.lanes import EventLane
 from projections.recorder import Advance, application_name
-from projections.store import Bury, Store, Work
+from projections.store import UNWRITABLE, Bury, Store, Work
 
 BATCH_EVENTS: Final = 40_000
 """Events in one transaction, about."""
@@ -75,6 +76,14 @@ class Pipeline:
                 self._batch.add_all(self.lanes[partition.partition].feed(found))
             else:
                 self.executions[partition.partition].arrive(found)
+
+    async def make_room(self) -> None:
+        """The batch is full: prepare it while the one before is written, wait for that one, then begin to write."""
+        if self._writing is not None and not self._writing.done():
+            with suppress(*UNWRITABLE):  # writing finds it again, and the record
+                self._batch.trades.prepare()
+        await self.settle()
+        await self.hand_over()
 
     async def hand_over(self) -> None:
         """Begin to write what was fed, if there is something and nobody writes."""

@@ -102,7 +102,8 @@ class Positions:
         return lot
 
     def _request(self, fact: Requested) -> None:
-        order, key, quantity, at, number = fact
+        order, key, at, number = fact
+        quantity = fact.quantity
         lot = self._lot(key, number)
         was_empty = lot.empty
         lot.touch(at)

@@ -144,8 +144,7 @@ class Session:
 
     async def _make_room(self) -> None:
         if self._pipeline.full:
-            await self._pipeline.settle()
-            await self._pipeline.hand_over()
+            await self._pipeline.make_room()
 
     async def _project(self) -> None:
         await self._make_room()

@@ -66,13 +66,17 @@ NOTHING: Final = "\t".join([NULL, NULL, "0", "0", NULL, "0", "0", "0", NULL, NUL
 
 
 class Requested(NamedTuple):
-    """An order of a batch, the lot that it changes and its quantity there, the shard time and the number of its request."""
+    """An order of a batch, the lot that it changes, the shard time and the number of its request."""
 
     order: OrderView
     lot: LotKey
-    quantity: Decimal
     at: int
     number: int
+
+    @property
+    def quantity(self) -> Decimal:
+        """Taken from the text when the lot is folded: an amount that is none is found where single records can be left out."""
+        return Decimal(self.order.quantity)
 
 
 class Known(NamedTuple):
@@ -92,12 +96,13 @@ class Trades:
 
     requested: dict[str, Requested] = field(default_factory=dict)
     ended: dict[str, OrderEnded] = field(default_factory=dict)
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    """Cause and line, without the signal's number, of each requested order, once they are prepared."""
 
     def on_orders(self, event: CopyDecided | OrdersRequested, partition: int, offset: int) -> list[Requested]:
         """New orders; gives them as requests."""
         found = [
-            Requested(order, key_of_order(order), Decimal(order.quantity), event.at, position_id(partition, offset, item))
-            for item, order in enumerate(event.orders)
+            Requested(order, key_of_order(order), event.at, position_id(partition, offset, item)) for item, order in enumerate(event.orders)
         ]
         for request in found:
             self.requested[request.order.command_id] = request
@@ -120,24 +125,30 @@ class Trades:
             found[key] = Known(lot, quantity)
         return found
 
+    def prepare(self) -> None:
+        """Put together what needs no database; nothing is collected after this."""
+        self.lines = [(new.order.cause, self._line(key, new)) for key, new in self.requested.items()]
+
     def write(self, cursor: Curs, numbers: dict[str, int]) -> None:
         """COPY what is new, stage and merge what ended of earlier batches."""
         if self.requested:
-            lines = [self._line(key, new, numbers.get(new.order.cause, NULL)) for key, new in self.requested.items()]
+            if not self.lines:
+                self.prepare()
+            lines = [f"{numbers.get(cause, NULL)}\t{line}" for cause, line in self.lines]
             copy_lines(cursor, "trades", ("signal_id", *ORDER, *END, "version"), lines)
         if later := [f"{plain(key)}\t{_end(event, NULL)}" for key, event in self.ended.items() if key not in self.requested]:
             copy_lines(cursor, "stage_trade_ends", ("command_key", *END), later)
             cursor.execute(load("merges.sql")["end_trades"])
 
-    def _line(self, key: str, new: Requested, signal_number: int | str) -> str:
+    def _line(self, key: str, new: Requested) -> str:
         ended = self.ended.get(key)
         if ended is None:
-            return f"{signal_number}\t{_order(new)}\t{_begin(new)}\t1"
-        return f"{signal_number}\t{_order(new)}\t{_end(ended, new.order.reference_price or NULL)}\t2"
+            return f"{_order(new)}\t{_begin(new)}\t1"
+        return f"{_order(new)}\t{_end(ended, new.order.reference_price or NULL)}\t2"
 
 
 def _order(new: Requested) -> str:
-    order, _, _, at, number = new
+    order, _, at, number = new
     return (
         f"{number}\t{who(order.follower_id)}\t{order.venue}\t{text(order.symbol)}\t{order.side}\t{order.quantity}\t"
         f"{fitting(order.leverage)}\t{when(at)}\t{plain(order.command_id)}\t{text(order.whale_id)}\t{text(order.cause)}\t{order.kind}\t"
