@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -133,6 +134,16 @@ def side_tone(value: Decimal | None) -> str:
     return "gain" if value is not None and value > 0 else "loss" if value is not None and value < 0 else "flat"
 
 
+def exit_words(decision: Mapping[str, Any]) -> str:
+    """What an exit came to at once: perhaps nothing, because the opens that it is about are still under way, or too little is left."""
+    if decision["quantity"]:
+        return f"exit of {quantity(decision['quantity'])}"
+    pending = Decimal((decision["inputs"] or {}).get("pending", "0"))
+    return (
+        "its opens were still under way: what they bring leaves when they settle" if pending else "too small for the venue: it leaves later"
+    )
+
+
 FILTERS: Final[dict[str, Any]] = {
     "money": money,
     "quantity": quantity,
@@ -149,4 +160,5 @@ FILTERS: Final[dict[str, Any]] = {
     "venue": lambda code: VENUE.get(code, code),
     "sizing": lambda code: SIZING.get(code, spaced(code)),
     "sentence": sentence,
+    "exit_words": exit_words,
 }

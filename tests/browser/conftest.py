@@ -7,15 +7,18 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from msgspec import structs
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
 
 from engine.contracts.signal import WhaleSignal
+from engine.domain.values import Limits
 from ops.demo.plan import plan_followers
 from ops.demo.play import drive_first_prices
 from ops.demo.setup import create_followers, wait_for_marks
@@ -25,6 +28,13 @@ from tests.tables import in_database
 
 PLAYED, MORE = 40, 200
 PATIENCE_MS = 20_000
+LIMITS = Limits(
+    max_deviation_bps=Decimal(500),
+    max_position_quote=Decimal(1_000),
+    max_exposure_quote=Decimal(2_000),
+    max_open_positions=6,
+    daily_loss_quote=Decimal(10),
+)
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +79,8 @@ async def market(system: System) -> Market:
     """Six followers, and the first signals played."""
     signals = list(seeded_signals(7, PLAYED + MORE))
     await drive_first_prices(system, signals)
-    await create_followers(system, plan_followers(sorted({signal.whale_id for signal in signals}), 6, seed=7))
+    plans = plan_followers(sorted({signal.whale_id for signal in signals}), 6, seed=7)
+    await create_followers(system, [replace(plan, settings=structs.replace(plan.settings, limits=LIMITS)) for plan in plans])
     await wait_for_marks(system.settings)
     found = Market(system, iter(signals))
     await found.play(PLAYED)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from api.dashboard.closeness import meters
 from api.dashboard.gap import WIDTH, Gap, total
 from api.dashboard.shared import Shared
-from api.dashboard.words import millis, money, quantity, signed_bps
+from api.dashboard.words import exit_words, millis, money, quantity, signed_bps
 from engine.errors import DependencyUnreachable
 from tests.support import wait_until
 
@@ -131,3 +131,9 @@ async def test_what_takes_long_is_kept_longer() -> None:
     assert await shared.get("x", 1.0, make) == 1
     now[0] = 15.1
     assert await shared.get("x", 1.0, make) == 2
+
+
+def test_what_an_exit_came_to() -> None:
+    assert exit_words({"quantity": D("0.5"), "inputs": {}}) == "exit of 0.5"
+    assert "under way" in exit_words({"quantity": D(0), "inputs": {"pending": "0.1"}})
+    assert "too small" in exit_words({"quantity": D(0), "inputs": None})
