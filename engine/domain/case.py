@@ -12,7 +12,7 @@ import msgspec
 
 from engine.domain.events import CopyDecided, Sizing
 from engine.domain.ids import command_id
-from engine.domain.limits import MARK_FRESH_MS, View
+from engine.domain.limits import MARK_FRESH_MS, View, caps_exposure
 from engine.domain.messages import PlaceOrder
 from engine.domain.signal_queue import closing_fraction, expires_at
 from engine.domain.sizing import (
@@ -24,7 +24,7 @@ from engine.domain.sizing import (
     smallest_open,
     wanted_quote,
 )
-from engine.domain.state import ONE, ZERO, HeldSignal, Mark, ShardState, WhalePair, market_key, pair_key, part_of
+from engine.domain.state import ONE, ZERO, Follow, HeldSignal, Mark, ShardState, WhalePair, market_key, pair_key, part_of
 from engine.domain.symbols import Listing, lookup
 from engine.domain.values import (
     SIDE_OF_OPEN,
@@ -96,6 +96,8 @@ class CopyPlan(msgspec.Struct, kw_only=True, gc=False):
     """The size where it is the same for everybody."""
     inputs: dict[str, Decimal] = {}
     needs_equity: bool = False
+    capped: bool = False
+    """Any limit looks at what the follower holds."""
     limited: bool = False
     """Any cap, loss limit or cooldown is set: they must be looked at one by one."""
     limit: Decimal = ZERO
@@ -158,11 +160,10 @@ class SignalCase:
         """Lay out an open for everybody with these settings and terms; what needs market rules only where they are known."""
         market = self.markets[settings.preferred_exchange]
         limits = (settings.limits, terms.limits)
-        limited, sized_by_equity = any(limit != Limits() for limit in limits), terms.sizing in EQUITY_MODES
+        capped, sized_by_equity = any(map(caps_exposure, limits)), terms.sizing in EQUITY_MODES
         where = (market.venue, market.symbol, self.direction, settings.mode, self.whale_id)
-        plan = CopyPlan(
-            settings=settings, terms=terms, market=market, limited=limited, view=View(*where, sums=limited, margins=sized_by_equity)
-        )
+        plan = CopyPlan(settings=settings, terms=terms, market=market, view=View(*where, sums=capped, margins=sized_by_equity))
+        plan.capped, plan.limited = capped, any(limit != Limits() for limit in limits)
         plan.needs_equity = sized_by_equity or any(limit.max_drawdown_percent is not None for limit in limits)
         if market.rules and market.listing:
             self._price(plan, market.rules)
@@ -232,6 +233,12 @@ class SignalCase:
             return ONE
         wanted = min(settings.max_leverage, self.signal.leverage) if self.signal.leverage else settings.max_leverage
         return max(ONE, min(wanted, rules.max_leverage))
+
+
+def carried_quote(case: SignalCase, follow: Follow) -> Decimal:
+    """What too small copies left for this one; nothing that is older than the whale's last flat moment."""
+    carry = follow.carry.get(case.signal.symbol) if follow.carry else None
+    return carry.quote if carry and carry.since >= case.flat_at else ZERO
 
 
 NO_SIZING = Sizing(mode="exit", inputs={}, wanted_quote=ZERO, final_quote=ZERO, quantity=ZERO)

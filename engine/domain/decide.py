@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from engine.domain.case import Carried, CopyPlan, Opening, Refusal, SignalCase
+from engine.domain.case import Carried, CopyPlan, Opening, Refusal, SignalCase, carried_quote
 from engine.domain.control import CLOSE_ONLY, HALT, strictest
 from engine.domain.events import Cut, Sizing
 from engine.domain.ids import in_rollout
@@ -146,6 +146,18 @@ def refuse_late(case: SignalCase, plan: CopyPlan, follower: FollowerState, follo
     own, terms = plan.settings.limits, plan.terms.limits
     if exposure.opposite:
         return Refusal("opposite_position", value=str(exposure.opposite))
+    if plan.capped and (refusal := _refuse_exposure(plan, own, terms, exposure)):
+        return refusal
+    if plan.limited and (refusal := _refuse_losses(case, follower, follow, own, terms)):
+        return refusal
+    if plan.needs_equity and not equity_known(case, follower):
+        return Refusal("equity_unknown", str(EQUITY_FRESH_MS), str(case.now - follower.equity_at) if follower.equity_at else "never")
+    if plan.terms.sizing == "proportional_equity" and not case.signal.whale_equity:
+        return Refusal("whale_equity_unknown")
+    return None
+
+
+def _refuse_exposure(plan: CopyPlan, own: Limits, terms: Limits, exposure: Exposure) -> Refusal | None:
     market = (plan.market.venue, plan.market.symbol)
     for most, markets in ((own.max_open_positions, exposure.markets), (terms.max_open_positions, exposure.whale_markets)):
         if most is not None and market not in markets and len(markets) >= most:
@@ -153,12 +165,6 @@ def refuse_late(case: SignalCase, plan: CopyPlan, follower: FollowerState, follo
     for name, cap, used in caps(own, terms, exposure):
         if used >= cap:
             return Refusal(name.removeprefix("follow_"), str(cap), str(used))
-    if plan.limited and (refusal := _refuse_losses(case, follower, follow, own, terms)):
-        return refusal
-    if plan.needs_equity and not equity_known(case, follower):
-        return Refusal("equity_unknown", str(EQUITY_FRESH_MS), str(case.now - follower.equity_at) if follower.equity_at else "never")
-    if plan.terms.sizing == "proportional_equity" and not case.signal.whale_equity:
-        return Refusal("whale_equity_unknown")
     return None
 
 
@@ -190,23 +196,17 @@ def equity_known(case: SignalCase, follower: FollowerState) -> bool:
     return follower.equity is not None and case.now - follower.equity_at < EQUITY_FRESH_MS
 
 
-def carried_quote(case: SignalCase, follow: Follow) -> Decimal:
-    """What too small copies left for this one; nothing that is older than the whale's last flat moment."""
-    carry = follow.carry.get(case.signal.symbol) if follow.carry else None
-    return carry.quote if carry and carry.since >= case.flat_at else ZERO
-
-
 # --- sizing and caps -------------------------------------------------------------------------------------------------
 
 
 def size_open(case: SignalCase, plan: CopyPlan, follower: FollowerState, follow: Follow, exposure: Exposure) -> Sizing | Refusal | Carried:
     """What the mode wants and what the caps leave of it, as a quantity that the venue takes."""
     carried = carried_quote(case, follow) if follow.carry else ZERO
-    alike = plan.wanted is not None and not plan.limited and not carried
+    alike = plan.wanted is not None and not plan.capped and not carried
     if alike and plan.sizing is not None:
         return plan.sizing
     wanted, inputs = _wanted(case, plan, follower, follow, exposure, carried)
-    final, cuts, rooms = wanted, [], caps(plan.settings.limits, plan.terms.limits, exposure) if plan.limited else []
+    final, cuts, rooms = wanted, [], caps(plan.settings.limits, plan.terms.limits, exposure) if plan.capped else []
     for name, cap, used in rooms:
         if final > cap - used:
             cuts.append(Cut(name, final, cap - used))

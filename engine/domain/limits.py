@@ -110,6 +110,11 @@ def _foreign_against(follower: FollowerState, view: View) -> Decimal:
     return abs(foreign) if foreign and (foreign > 0) != (view.direction == "long") else ZERO
 
 
+def caps_exposure(limits: Limits) -> bool:
+    """Whether any limit is set that holds for what a follower has and has ordered."""
+    return any(limit is not None for limit in (limits.max_open_positions, limits.max_position_quote, limits.max_exposure_quote))
+
+
 def caps(settings: Limits, terms: Limits, exposure: Exposure) -> list[tuple[str, Decimal, Decimal]]:
     """The quote caps that are set, as (name, cap, used), in the order of the refusals."""
     found = (
