@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -58,12 +60,12 @@ def run_demo(options: Options) -> int:
     if not signals:
         raise ConfigInvalid(f"{options.fills}: there is no fill in it.")
     with Stack(on_step=lambda step: words.log(f"starting {step}")) as stack:
-        words.log(f"dashboard {stack.api_url}  log in with the key {stack.api_key.get_secret_value()}")
+        _tell_where(stack, words)
         report = asyncio.run(_main_job(stack, options, signals, words))
         report["seconds"] = round(time.monotonic() - began, 1)
         _print(report, options.json)
-        words.log(f"API and dashboard {stack.api_url}  key {stack.api_key.get_secret_value()}  Postgres {stack.postgres.dsn}")
         if options.keep:
+            _tell_where(stack, words)
             _stay(stack, market, words)
     return 0 if report["ledger_equal"] else 1
 
@@ -74,6 +76,7 @@ async def _main_job(stack: Stack, options: Options, signals: list[WhaleSignal], 
     await drive_first_prices(stack, signals)
     words.log(f"creating {len(plans)} followers of {len(whales)} whales")
     await create_followers(stack, plans)
+    words.log("waiting for fresh prices of every venue")
     await wait_for_marks(stack.settings)
     words.log(f"playing {len(signals)} signals")
     with _progress(words) as progress:
@@ -112,12 +115,25 @@ def _print(report: dict[str, Any], as_json: bool) -> None:
     Console().print(table)
 
 
+def _tell_where(stack: Stack, words: Console) -> None:
+    """Each on a line of its own that a terminal does not break: people copy them."""
+    told = {"dashboard and API": stack.api_url, "its key": stack.api_key.get_secret_value(), "Postgres": stack.postgres.dsn}
+    for name, text in told.items():
+        words.print(f"{name:>18}  {text}", soft_wrap=True, highlight=False, markup=False)
+
+
 def _stay(stack: Stack, market: Iterator[WhaleSignal], words: Console) -> None:
     words.log("staying up, the made-up market goes on; end with Ctrl-C")
-    try:
-        asyncio.run(_go_on(stack, market))
-    except KeyboardInterrupt:
-        words.log("stopping")
+    asyncio.run(_until_interrupted(_go_on(stack, market)))
+    words.log("stopping")
+
+
+async def _until_interrupted(work: Coroutine[Any, Any, None]) -> None:
+    """Ctrl-C ends the work, and is no error however often it comes."""
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 async def _go_on(stack: Stack, market: Iterator[WhaleSignal]) -> None:
