@@ -15,7 +15,7 @@ import typer
 
 from engine.config import load_settings
 from engine.errors import RemoraError
-from ops.commands import follower, key, legacy, queue, signal, stack, state, switches, vault, whale
+from ops.commands import dead, follower, key, legacy, queue, signal, stack, state, switches, vault, whale
 from ops.commands.bench import bench
 from ops.commands.chaos import chaos
 from ops.commands.demo import demo
@@ -30,6 +30,7 @@ app.add_typer(signal.app, name="signal")
 app.add_typer(signal.detect, name="detect")
 app.add_typer(queue.app, name="queue")
 app.add_typer(whale.app, name="whale")
+app.add_typer(dead.app, name="dead")
 app.add_typer(vault.app, name="vault")
 app.add_typer(legacy.import_app, name="import")
 app.add_typer(legacy.bridge_app, name="bridge")

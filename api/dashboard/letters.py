@@ -20,6 +20,7 @@ from engine.topology import DEAD, REJECTED, Topic
 TAIL: Final = 20
 FRESH_S: Final = 2.0
 MOST_TIMES: Final = 20_000
+MOST_PAYLOAD: Final = 2000
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ async def letters_of(page: Page) -> Letters | None:
         return None
 
 
-async def read_letters(settings: Settings) -> Letters:
-    """Errors: DependencyUnreachable."""
+async def read_letters(settings: Settings, newest: int = TAIL) -> Letters:
+    """The `newest` of each topic. Errors: DependencyUnreachable."""
     counts: dict[str, int] = {}
     tail: list[Letter] = []
     times: list[int] = []
@@ -67,27 +68,32 @@ async def read_letters(settings: Settings) -> Letters:
             name = settings.topic(topic)
             first, end = await bounds(consumer, name, 0)
             counts[topic.name] = end - first
-            begin = max(first, end - (MOST_TIMES if topic is REJECTED else TAIL))
+            begin = max(first, end - max(newest, MOST_TIMES if topic is REJECTED else 0))
             async for records in read_range(consumer, name, 0, begin, end):
-                tail += [_letter(topic, record) for record in records if record.offset >= end - TAIL]
+                tail += [_letter(topic, record) for record in records if record.offset >= end - newest]
                 times += [record.timestamp for record in records if topic is REJECTED]
     return Letters(counts, sorted(tail, key=lambda letter: letter.at, reverse=True), sorted(times))
 
 
 def _letter(topic: Topic, record: Any) -> Letter:
+    """The sequencer's answers are JSON; the projector buries the record itself and says the rest in headers."""
+    at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    buried = {name: value.decode("utf-8", "backslashreplace") for name, value in record.headers}
+    if "position" in buried:
+        payload = (record.value or b"").decode("utf-8", "backslashreplace")[:MOST_PAYLOAD]
+        return Letter(topic.name, at, buried["position"], "value", "", buried.get("reason", ""), payload)
     try:
         told = json.loads(record.value or b"{}")
         told = told if isinstance(told, dict) else {}
     except ValueError:
         told = {}
     place = f"{told.get('topic', '?')} [{told.get('partition', '?')}] @ {told.get('offset', '?')}"
-    at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
     field, value, expected = (str(told.get(name, "")) for name in ("field", "value", "expected"))
     return Letter(topic.name, at, place, field, value, expected, _payload(str(told.get("payload_base64", ""))))
 
 
 def _payload(text: str) -> str:
     try:
-        return base64.b64decode(text).decode("utf-8", "backslashreplace")[:2000]
+        return base64.b64decode(text).decode("utf-8", "backslashreplace")[:MOST_PAYLOAD]
     except (ValueError, binascii.Error):
         return ""
