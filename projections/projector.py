@@ -77,9 +77,18 @@ async def project(settings: Settings) -> None:
                     await session.run()
                 finally:
                     await session.end()
-        except WORLD as error:
+        except (*WORLD, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _cancelled():
+                raise
+            # Or aiokafka handed on the cancellation of a future of its own, whose connection went while we waited for it.
             log.warning("projection begins again: %s: %s", type(error).__name__, error)
             await asyncio.sleep(RETRY_S)
+
+
+def _cancelled() -> bool:
+    """Whether somebody has cancelled this task."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class Session:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 
 from projections.words import number, sentence
 
 CENT: Final = Decimal("0.01")
+TENTH: Final = Decimal("0.1")
 MINUS: Final = "\u2212"
 NONE: Final = "\u2013"
 
@@ -81,7 +82,7 @@ def quantity(amount: Decimal | None) -> str:
 
 def points(amount: Decimal | None) -> str:
     """Basis points with a sign, without their unit."""
-    return NONE if amount is None else f"{MINUS if amount < 0 else '+' if amount else ''}{abs(amount):.1f}"
+    return NONE if amount is None else f"{MINUS if amount < 0 else '+' if amount else ''}{abs(amount).quantize(TENTH, ROUND_HALF_EVEN)}"
 
 
 def signed_bps(amount: Decimal | None) -> str:

@@ -7,7 +7,7 @@ tags of the events that they stand for; `evolve` takes them like those.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import msgspec
 
@@ -16,7 +16,7 @@ from engine.domain.events import AnyEvent, LotExit
 from engine.domain.fold import OF_FOLLOWER, copy_decided, evolve
 from engine.domain.messages import CancelOrder, PlaceOrder
 from engine.domain.positions import order_ended
-from engine.domain.state import FollowerState, ShardState
+from engine.domain.state import ARITHMETIC, FollowerState, ShardState
 from engine.domain.values import Venue
 
 
@@ -97,6 +97,10 @@ class Folding:
 
     def fold(self, events: Iterable[tuple[int, bytes, bytes, int]]) -> None:
         """Fold the next events, each (offset, key, value, append time)."""
+        with localcontext(ARITHMETIC):
+            self._fold(events)
+
+    def _fold(self, events: Iterable[tuple[int, bytes, bytes, int]]) -> None:
         state, late, known, decode = self._state, self._late, self._known, self._decode
         for _, key, value, _ in events:
             equity = value.startswith(_EQUITY)

@@ -7,6 +7,7 @@ the rounds' markers by `fold_marker`; both ways lead to the same state (`state_d
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import localcontext
 from typing import Any
 
 from engine.domain import control, exits, follower, market, reconcile, settle, signal_queue
@@ -40,7 +41,7 @@ from engine.domain.messages import (
     UnfollowWhale,
 )
 from engine.domain.snapshot import dump_state, restore_state, state_digest
-from engine.domain.state import FollowerState, HeldSignal, Lot, ShardState, new_state
+from engine.domain.state import ARITHMETIC, FollowerState, HeldSignal, Lot, ShardState, new_state
 
 __all__ = [
     "commands_of",
@@ -86,18 +87,22 @@ def decide(state: ShardState, record: InboxRecord, append_ms: int) -> list[AnyEv
         state.sources[key] = src.offset + 1
     state.now = max(state.now, append_ms)
     out: list[AnyEvent] = []
-    body = record.body
+    with localcontext(ARITHMETIC):
+        _decide(state, record.body, src or NO_SOURCE, out)
+    return out
+
+
+def _decide(state: ShardState, body: Any, src: SourcePosition, out: list[AnyEvent]) -> None:
     kind = type(body)
     if (request := getattr(body, "request_id", "")) and request in state.requests:
-        return out
+        return
     if kind in SIMPLE:
         _emit_all(state, out, SIMPLE[kind](state, body))
     elif kind in OUTCOMES:
         if getattr(body, "epoch", -1) == state.executor_epoch:
             _emit_all(state, out, OUTCOMES[kind](state, body))
     else:
-        FOLLOWED_UP[kind](state, body, src or NO_SOURCE, out)
-    return out
+        FOLLOWED_UP[kind](state, body, src, out)
 
 
 def _emit_all(state: ShardState, out: list[AnyEvent], events: list[AnyEvent]) -> None:

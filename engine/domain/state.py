@@ -6,7 +6,7 @@ the structure itself.
 
 from __future__ import annotations
 
-from decimal import Context, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any, TypeVar
 
 import msgspec
@@ -200,7 +200,9 @@ def intern(state: ShardState, value: T) -> T:
     return shared
 
 
-_rounded = Context(prec=24)
+ARITHMETIC = Context(prec=28, rounding=ROUND_HALF_EVEN)
+"""What every decision is worked out in, whatever other code of the process has done to its own context (ccxt changes the rounding)."""
+_rounded = Context(prec=24, rounding=ROUND_HALF_EVEN)
 
 
 def part_of(quantity: Decimal, fraction: Decimal) -> Decimal:

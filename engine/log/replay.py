@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer
 
 from engine.config import Settings
 from engine.domain.replay import Folding
-from engine.domain.shard import decide, evolve, fold_marker, new_state, restore_state
+from engine.domain.shard import decide, fold_marker, new_state, restore_state
 from engine.domain.state import ShardState
 from engine.errors import LogCorrupt
 from engine.log.codec import ROUND_KEY, decode_inbox, decode_marker, decode_to_fold, encode
@@ -127,8 +127,9 @@ async def decide_again(settings: Settings, shard: int) -> Redecided:
 
 
 def _fold_round(state: ShardState, accepted: AcceptedRound) -> None:
-    for _, _, value, _ in accepted.events:
-        evolve(state, decode_to_fold(value))
+    folding = Folding(state, decode_to_fold)
+    folding.fold(accepted.events)
+    folding.finish()
     fold_marker(state, accepted.marker)
 
 

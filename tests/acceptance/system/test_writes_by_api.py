@@ -1,4 +1,7 @@
-"""An operator and a follower steer the running system through the API alone, and read their own writes."""
+"""An operator and a follower steer the running system through the API alone, and read their own writes.
+
+The last file of this folder: it sets a switch, and what the other tests hold against the oracle must not know any.
+"""
 
 from __future__ import annotations
 
