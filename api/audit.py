@@ -1,7 +1,8 @@
 """`GET /v1/audit`: who asked for what, newest first, read from the tail of the two topics on which every write stands.
 
 A page begins where the cursor says on each partition, so it stays the same while records arrive. Records of one partition keep their
-order; between partitions the time of writing decides, which is the clock of whoever wrote.
+order; between partitions the time of writing decides, which is the clock of whoever wrote. Signals by hand stand among the detectors'
+on `whale.signals.v1` and name the key in their CloudEvents source; they are not listed here.
 """
 
 from __future__ import annotations
