@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
 from typing import NoReturn
@@ -14,6 +15,8 @@ from typing import NoReturn
 from engine.errors import RemoraError
 
 UNEXPECTED = 1
+CUT_SHORT = 128 + signal.SIGTERM
+"""A stop that somebody asked for took too long and was not waited for."""
 log = logging.getLogger(__name__)
 
 
@@ -30,6 +33,11 @@ def die(error: BaseException) -> NoReturn:
 
 def end_within(seconds: float) -> None:
     """End the process if a clean stop takes longer than `seconds`: whoever asked for it may be gone, and nothing is lost."""
-    timer = threading.Timer(seconds, os._exit, (UNEXPECTED,))
+
+    def cut_short() -> None:
+        log.critical("ending with exit code %s: stopping took longer than %g s", CUT_SHORT, seconds)
+        os._exit(CUT_SHORT)
+
+    timer = threading.Timer(seconds, cut_short)
     timer.daemon = True
     timer.start()

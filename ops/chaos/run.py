@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import DependencyUnreachable, FencedOut, LogCorrupt, RemoraError
+from engine.fate import CUT_SHORT
 from ops.chaos.cast import INSTANCES, Cast
 from ops.chaos.events_check import Told, check_events
 from ops.chaos.history import Findings, read_history
@@ -49,8 +50,8 @@ QUICK: Final[dict[str, Any]] = {
 }
 """Times cut short, so that takeovers and proofs of absence fit into a run."""
 FAULTS: Final = "rate={rate},seed={seed},delay_s=4,late_s=0.5,lag_s=1.5,retry_after_s=0.3"
-EXPECTED_ENDS: Final = frozenset({0, -signal.SIGTERM, -signal.SIGKILL, DependencyUnreachable.exit_code, FencedOut.exit_code})
-"""How a child may end: stopped, killed, without its servers, overtaken. Anything else is a bug that its log tells of."""
+EXPECTED_ENDS: Final = frozenset({0, CUT_SHORT, -signal.SIGTERM, -signal.SIGKILL, DependencyUnreachable.exit_code, FencedOut.exit_code})
+"""How a child may end: stopped (even late), killed, without its servers, overtaken. Anything else is a bug that its log tells of."""
 KINDS: Final = ("lost", "duplicated", "conflicting", "unexplained")
 Say = Callable[[str], None]
 
