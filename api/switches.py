@@ -14,8 +14,8 @@ from api.errors import READS, WRITES, Forbidden, Unavailable, answers
 from api.reading import MinPosition, read_position
 from api.security import Principal, Reader, Trader
 from api.writing import Accepted, Write, Writing
-from engine.contracts.control import VENUES
-from engine.contracts.types import TEXT_PATTERN, Note, wrong
+from engine.contracts.control import check_target
+from engine.contracts.types import TEXT_PATTERN, Note
 from engine.domain.messages import Flatten, SetSwitch
 from engine.domain.values import Scope, SwitchState
 
@@ -33,12 +33,7 @@ class ScopeBody(BaseModel):
 
     @model_validator(mode="after")
     def _target_fits(self) -> ScopeBody:
-        if self.scope == "global" and self.target:
-            raise wrong("target", self.target, "empty, since scope is global")
-        if self.scope == "exchange" and self.target not in VENUES:
-            raise wrong("target", self.target, f"one of {', '.join(VENUES)}")
-        if self.scope in ("whale", "follower") and not self.target:
-            raise wrong("target", "(empty)", f"the id of a {self.scope}")
+        check_target(self.scope, self.target)
         return self
 
 

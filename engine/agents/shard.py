@@ -27,7 +27,7 @@ from engine.errors import LogCorrupt
 from engine.fate import die
 from engine.log.codec import decode_inbox, encode_event
 from engine.log.consume import end_of, open_consumer
-from engine.log.reader import Position, chain
+from engine.log.reader import Position, behind, chain
 from engine.log.replay import Loaded
 from engine.log.snapshots import write_snapshot
 from engine.log.writer import Keyed, ShardWriter
@@ -153,10 +153,7 @@ class Shard:
         offset = await self.writer.write_round(events, marker)
         self._marked_at = time.monotonic()
         fold_marker(self.state, marker)
-        next_id = marker.first_id + len(events)
-        self.position = Position(
-            next_offset=offset + 1, epoch=marker.epoch, inbox_position=marker.inbox_to, digest=marker.digest, next_id=next_id
-        )
+        self.position = behind(marker, offset)
         self._queue_commands()
         self._maybe_snapshot()
 

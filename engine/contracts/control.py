@@ -11,6 +11,16 @@ from engine.contracts.types import TEXT_PATTERN, Contract, Id, Note, Priority, S
 VENUES: Final[tuple[str, ...]] = get_args(Venue)
 
 
+def check_target(scope: str, target: str) -> None:
+    """Scope and target must fit each other. Errors: ValueError naming `target`, for a validator to pass on."""
+    if scope == "global" and target:
+        raise wrong("target", target, "empty, since scope is global")
+    if scope == "exchange" and target not in VENUES:
+        raise wrong("target", target, f"one of {', '.join(VENUES)}")
+    if scope in ("whale", "follower") and not target:
+        raise wrong("target", "(empty)", f"the id of a {scope}")
+
+
 class _Control(Contract):
     request_id: Annotated[Id, Field(description="A repeat of the same request is a no-op.")]
     actor: Note = ""
@@ -26,12 +36,7 @@ class _Scoped(_Control):
 
     @model_validator(mode="after")
     def _target_fits(self) -> Self:
-        if self.scope == "global" and self.target:
-            raise wrong("target", self.target, "empty, since scope is global")
-        if self.scope == "exchange" and self.target not in VENUES:
-            raise wrong("target", self.target, f"one of {', '.join(VENUES)}")
-        if self.scope in ("whale", "follower") and not self.target:
-            raise wrong("target", "(empty)", f"the id of a {self.scope}")
+        check_target(self.scope, self.target)
         return self
 
 

@@ -23,7 +23,7 @@ from engine.domain.messages import InboxRecord, OrderSettled, PlaceOrder, Signal
 from engine.domain.shard import commands_of, decide, dump_state, fold_marker, new_state
 from engine.domain.state import DAY_MS, ShardState
 from engine.log.codec import encode, encode_event
-from engine.log.reader import Position, chain
+from engine.log.reader import Position, behind, chain
 from engine.log.snapshots import write_snapshot
 from engine.log.topics import ensure_topics
 from engine.log.writer import Keyed, ShardWriter, build_producer
@@ -135,13 +135,7 @@ class History:
         )
         offset = await self.writer.write_round(keyed, marker)
         fold_marker(self.state, marker)
-        self.position = Position(
-            next_offset=offset + 1,
-            epoch=marker.epoch,
-            inbox_position=marker.inbox_to,
-            digest=marker.digest,
-            next_id=marker.first_id + len(keyed),
-        )
+        self.position = behind(marker, offset)
 
     async def _fill_inbox(self) -> None:
         tick = (b"", encode(InboxRecord(body=Tick())))
