@@ -12,10 +12,8 @@ import pytest
 from api.bodies import MOST_BYTES
 from api.security.buckets import Buckets
 from api.security.session import COOKIE, token_for
-from engine.config import Settings
 from tests.integration.api.test_permissions import MATRIX, TERMS
-from tests.integration.api.world import World, opened
-from tests.tables import Tables, copy_of
+from tests.integration.api.world import World, alone
 
 SQL, HTML = "'; DROP TABLE users; --", "<script>alert(1)</script>"
 TEXTS = (SQL, HTML, "%(limit)s {filters}", "\x00", "a\nb", "😀" * 65, "../../etc/passwd")
@@ -24,19 +22,8 @@ TEXTS = (SQL, HTML, "%(limit)s {filters}", "\x00", "a\nb", "😀" * 65, "../../e
 @pytest.fixture(scope="module")
 async def world(postgres: str, empty_tables: str) -> AsyncIterator[World]:
     """One for all of these tests, without a broker."""
-    with copy_of(postgres, empty_tables) as url:
-        tables = Tables(url)
-        settings: Any = {
-            "database_url": url,
-            "partitions": 2,
-            "kafka": "127.0.0.1:1",
-            "api_rate": 1e6,
-            "api_burst": 1e6,
-            "api_guesses": 1e6,
-        }
-        async with opened(Settings(**settings), tables) as found:
-            yield found
-        tables.close()
+    async with alone(postgres, empty_tables, api_rate=1e6, api_burst=1e6, api_guesses=1e6) as found:
+        yield found
 
 
 LISTS = [(path, name) for path, names in (
@@ -167,18 +154,14 @@ async def test_wrong_logins(world: World) -> None:
 
 
 async def test_too_many_requests(postgres: str, empty_tables: str) -> None:
-    with copy_of(postgres, empty_tables) as url:
-        tables = Tables(url)
-        settings: Any = {"database_url": url, "partitions": 2, "kafka": "127.0.0.1:1", "api_rate": 0.01, "api_burst": 5.0}
-        async with opened(Settings(**settings), tables) as world:
-            seen = [(await world.ask("admin", "GET", "/v1/lag")).status_code for _ in range(6)]
-            assert seen == [200] * 5 + [429]
-            answer = await world.ask("admin", "GET", "/v1/lag")
-            assert int(answer.headers["retry-after"]) > 1 and answer.json()["type"] == "too-many-requests"
-            assert (await world.ask("own", "GET", "/v1/lag")).status_code == 200, "another key"
-            guesses = [(await world.ask("wrong", "GET", "/v1/lag")).status_code for _ in range(60)]
-            assert guesses[0] == 401 and guesses[-1] == 429, "guessing keys is slow"
-        tables.close()
+    async with alone(postgres, empty_tables, api_rate=0.01, api_burst=5.0) as world:
+        seen = [(await world.ask("admin", "GET", "/v1/lag")).status_code for _ in range(6)]
+        assert seen == [200] * 5 + [429]
+        answer = await world.ask("admin", "GET", "/v1/lag")
+        assert int(answer.headers["retry-after"]) > 1 and answer.json()["type"] == "too-many-requests"
+        assert (await world.ask("own", "GET", "/v1/lag")).status_code == 200, "another key"
+        guesses = [(await world.ask("wrong", "GET", "/v1/lag")).status_code for _ in range(60)]
+        assert guesses[0] == 401 and guesses[-1] == 429, "guessing keys is slow"
 
 
 def test_buckets_fill_again() -> None:

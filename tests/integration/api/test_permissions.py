@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 
-from engine.config import Settings
-from tests.integration.api.world import Route, World, opened, routes
-from tests.tables import Tables, copy_of
+from tests.integration.api.world import Route, World, alone, routes
 
 NOBODY = (None, "wrong", "garbage", "revoked", "expired")
 GLOBAL = ("read", "follow", "trade", "admin")
@@ -111,19 +109,8 @@ PAGES: set[Route] = {
 @pytest.fixture(scope="module")
 async def world(postgres: str, empty_tables: str) -> AsyncIterator[World]:
     """One for all of these tests; there is no broker, so what is allowed to write is answered 503 at the most."""
-    with copy_of(postgres, empty_tables) as url:
-        tables = Tables(url)
-        settings: Any = {
-            "database_url": url,
-            "partitions": 2,
-            "kafka": "127.0.0.1:1",
-            "api_rate": 1e6,
-            "api_burst": 1e6,
-            "api_guesses": 1e6,
-        }
-        async with opened(Settings(**settings), tables) as found:
-            yield found
-        tables.close()
+    async with alone(postgres, empty_tables, api_rate=1e6, api_burst=1e6, api_guesses=1e6) as found:
+        yield found
 
 
 def test_every_route_has_its_rule(world: World) -> None:

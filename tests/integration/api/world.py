@@ -15,7 +15,7 @@ from api.app import build
 from engine.config import Settings
 from projections.access import SCOPES, AccessStore, Scope
 from tests.logbook import admitted, configured, copied, decided, ended, followed, order, signal
-from tests.tables import Tables
+from tests.tables import Tables, copy_of
 
 Route = tuple[str, str]
 MINE: list[Scope] = ["read", "follow", "trade"]
@@ -61,6 +61,16 @@ async def opened(settings: Settings, tables: Tables) -> AsyncIterator[World]:
         lots = (await world.ask("read", "GET", "/v1/positions", params={"follower": "f"})).json()["items"]
         ids["position_id"] = lots[0]["id"]
         yield world
+
+
+@asynccontextmanager
+async def alone(postgres: str, empty_tables: str, **settings: Any) -> AsyncIterator[World]:
+    """The world on tables of its own, without a broker."""
+    with copy_of(postgres, empty_tables) as url:
+        tables, facts = Tables(url), {"database_url": url, "partitions": 2, "kafka": "127.0.0.1:1"}
+        async with opened(Settings(**(facts | settings)), tables) as world:
+            yield world
+        tables.close()
 
 
 async def make_keys(store: AccessStore) -> dict[str, str]:
