@@ -64,7 +64,7 @@ def money(amount: Decimal | None, signed: bool = False) -> str:
     if amount and abs(amount) < CENT:
         text = f"{float(abs(amount)):.2g}" if abs(amount) >= Decimal("0.0001") else "0.00"
     else:
-        text = f"{abs(amount):,.2f}"
+        text = f"{abs(amount).quantize(CENT, ROUND_HALF_EVEN):,}"
     if text == "0.00":
         return text
     return (MINUS if amount < 0 else "+" if signed else "") + text

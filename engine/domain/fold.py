@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import localcontext
 from typing import Any
 
 from engine.domain import control, follower, positions, signal_queue
@@ -36,7 +37,7 @@ from engine.domain.events import (
     WhaleResynced,
     WhaleUnfollowed,
 )
-from engine.domain.state import Carry, Follow, FollowerState, Mark, ShardState, market_key
+from engine.domain.state import ARITHMETIC, Carry, Follow, FollowerState, Mark, ShardState, market_key
 
 SPENT_ORDERS = 8
 """How many whale orders a follow remembers as copied."""
@@ -147,7 +148,13 @@ OF_FOLLOWER: dict[type, Callable[[ShardState, FollowerState, Any], None]] = {
 
 
 def evolve(state: ShardState, event: AnyEvent) -> None:
-    """Fold one event."""
+    """Fold one event, in the domain's own arithmetic."""
+    with localcontext(ARITHMETIC):
+        evolve_within(state, event)
+
+
+def evolve_within(state: ShardState, event: AnyEvent) -> None:
+    """`evolve` for a caller that has entered `ARITHMETIC` once for many events."""
     state.events += 1
     if event.at > state.now:
         state.now = event.at
@@ -168,5 +175,5 @@ def evolve(state: ShardState, event: AnyEvent) -> None:
 
 def emit(state: ShardState, out: list[AnyEvent], event: AnyEvent) -> None:
     """Take a decision: fold its event and hand it out."""
-    evolve(state, event)
+    evolve_within(state, event)
     out.append(event)

@@ -1,7 +1,7 @@
 """Reading a log only to fold it: the same records enter, events without what folding never looks at leave, in about half the time.
 
 How a size came about is told by `CopyDecided` and looked at by people and projections, never by the state. These types have the
-tags of the events that they stand for; `evolve` takes them like those.
+tags of the events that they stand for; folding takes them like those.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 from engine.domain import events, events_follower
 from engine.domain.events import AnyEvent, LotExit
-from engine.domain.fold import OF_FOLLOWER, copy_decided, evolve
+from engine.domain.fold import OF_FOLLOWER, copy_decided, evolve_within
 from engine.domain.messages import CancelOrder, PlaceOrder
 from engine.domain.positions import order_ended
 from engine.domain.state import ARITHMETIC, FollowerState, ShardState
@@ -75,7 +75,7 @@ OF_FOLLOWER[LeanCopyDecided] = copy_decided
 OF_FOLLOWER[LeanOrderEnded] = order_ended
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(LeanEvent)
 decode_lean = _decoder.decode
-"""An event for `evolve` only; raises `msgspec.ValidationError` for an older version, like a decoder of `AnyEvent`."""
+"""An event for folding only; raises `msgspec.ValidationError` for an older version, like a decoder of `AnyEvent`."""
 
 
 _EQUITY = b'{"t":"EquityRecorded.v1",'
@@ -112,7 +112,7 @@ class Folding:
             if type(event) is events_follower.FollowerConfigured:
                 self._take_in(key)
                 known.pop(key, None)
-            evolve(state, event)
+            evolve_within(state, event)
             if equity:
                 late.pop(key, None)
                 known[key] = state.followers[event.originator_id]

@@ -6,7 +6,7 @@ from decimal import ROUND_UP, Context, localcontext
 
 from engine.domain.messages import PlaceOrder
 from engine.domain.replay import Folding, decode_lean
-from engine.domain.shard import commands_of, state_digest
+from engine.domain.shard import commands_of, evolve, state_digest
 from tests.given import ENCODER, Shard, d
 
 
@@ -40,5 +40,15 @@ def test_a_replay_under_a_foreign_context() -> None:
         folding = Folding(replayed, decode_lean)
         folding.fold((0, event.originator_id.encode(), ENCODER.encode(event), 0) for event in shard.events)
         folding.finish()
+    replayed.now, replayed.sources = shard.state.now, dict(shard.state.sources)
+    assert state_digest(replayed) == state_digest(shard.state)
+
+
+def test_folding_one_by_one_under_a_foreign_context() -> None:
+    _, shard = story()
+    replayed = shard.fresh()
+    with localcontext(Context(prec=9, rounding=ROUND_UP)):
+        for event in shard.events:
+            evolve(replayed, event)
     replayed.now, replayed.sources = shard.state.now, dict(shard.state.sources)
     assert state_digest(replayed) == state_digest(shard.state)
