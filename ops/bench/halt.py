@@ -1,7 +1,7 @@
 """`remora bench halt`: opens queued under real venue limits, then one switch; how many opens arrive at the exchange a second later.
 
 Leaves one JSON object. `opens_after_1s` counts arrivals more than 1 s after the switch was acknowledged by the log, on the simulator's own
-clock (the same machine's).
+clock (the same machine's). The raw side is a record's way through the same broker, which a switch has to go too.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from engine.config import Settings
 from engine.domain.messages import OrderSettled, SetSwitch
 from engine.log.consume import bounds, open_consumer, read_range
 from engine.log.publish import open_publisher
-from engine.topology import EXECUTIONS
+from engine.topology import EXECUTIONS, REJECTED
 from ops.bench.orders import Bench
+from ops.bench.projection import quantile
+from ops.bench.raw_hop import hops
 from ops.stack import Stack
 
 QUEUED: Final = 5000
@@ -26,6 +28,7 @@ ACCOUNTS: Final = 500
 BEFORE: Final = 300
 """Opens that have arrived when the switch is set."""
 SETTLE_S: Final = 60.0
+HOP_EVERY_S: Final = 0.02
 
 
 async def _halt(settings: Settings) -> int:
@@ -71,10 +74,12 @@ async def _measure(bench: Bench) -> dict[str, Any]:
     entries = (await bench.admin("GET", "/_ledger?accounts=0"))["entries"]
     late = [entry["last_received_us"] - halted_us for entry in entries]
     refused = [end for end in ends if end.status == "missed" and end.reason == "kill_switch"]
-    # There is no raw tool that halts: the value is when the last open arrived after the switch.
+    value, raw = max(late) / 1000, quantile(await hops(settings.kafka, settings.topic(REJECTED), HOP_EVERY_S), 0.5)
     return {
-        "value": round(max(late) / 1000, 1),
+        "value": round(value, 1),
         "unit": "ms",
+        "raw": round(raw, 2),
+        "ratio": round(value / raw, 2),
         "queued": QUEUED,
         "opens_before": sum(1 for us in late if us <= 0),
         "opens_within_1s": sum(1 for us in late if 0 < us <= 1_000_000),

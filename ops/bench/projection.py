@@ -29,7 +29,11 @@ from projections.migrate import upgrade
 from projections.schema import PROJECTED
 from projections.staging import Conn
 
-RAW: Final = "generation_2"
+RAW: Final = "generation_99"
+"""Where the raw side copies to: a number that no rebuild reaches here."""
+PARTITIONS: Final = (
+    "SELECT relname, inhparent::regclass::text FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE relnamespace = 'public'::regnamespace"
+)
 FOLLOWERS: Final = 2_000
 PACED_FOLLOWERS: Final = 12
 """Followers a shard that decide on each signal of the paced part."""
@@ -155,8 +159,7 @@ def counted_once(conn: Conn, log: EventLog) -> bool:
 def raw_copy(conn: Conn) -> tuple[int, float]:
     """COPY the rows of every table out, then into empty tables of the same making; gives rows and the seconds of the way in."""
     generations.create(conn, RAW)
-    for table, parent, month in conn.execute("SELECT inhrelid::regclass::text, inhparent::regclass::text, '' FROM pg_inherits").fetchall():
-        assert not month
+    for table, parent in conn.execute(PARTITIONS).fetchall():
         year_month = table.removeprefix(parent + "_").replace("_", "-")
         if "-" in year_month and len(year_month) == 7:
             conn.execute("SELECT remora_month_partition(%s, %s, %s)", [RAW, parent, f"{year_month}-01"])

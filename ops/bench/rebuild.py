@@ -2,7 +2,7 @@
 
 Enters: how many events. Leaves: one JSON object: `events_per_s` counts from the first event to a complete generation (all keys and
 indexes), `reader_errors` and `missing_after_swap` are what readers and late events have suffered, `checksums_equal` what the
-comparison said.
+comparison said. The raw side copies the very same rows into empty tables with the same keys and indexes, afterwards and with no reader.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import psycopg
 
 from engine.config import Settings
 from ops.bench.eventlog import REPORTS, EventLog
-from ops.bench.projection import PACED_FOLLOWERS, caught_up, quantile, stack, write_log
+from ops.bench.projection import PACED_FOLLOWERS, caught_up, quantile, raw_copy, stack, write_log
 from projections.queries import listing, query
 from projections.rebuild import Report, rebuild
 from projections.staging import Conn
@@ -74,11 +74,17 @@ def bench_rebuild(events: int = 2_000_000, reports: int = REPORTS) -> dict[str, 
         for reader in readers:
             reader.end()
         missing = missing_rows(conn, log)
+        supervisor.stop("projector")
+        rows, raw_seconds = raw_copy(conn)
+    value, raw = before / report.complete_seconds, log.written / raw_seconds
     times = [each for reader in readers for each in reader.times_ms]
     return {
-        "value": round(before / report.complete_seconds),
-        "events_per_s": round(before / report.complete_seconds),
+        "value": round(value),
+        "events_per_s": round(value),
         "unit": "events/s",
+        "raw": round(raw),
+        "ratio": round(value / raw, 3),
+        "raw_rows_per_s": round(rows / raw_seconds),
         "events": before,
         "kinds": kinds,
         "fill_events_per_s": round(before / report.fill_seconds),
