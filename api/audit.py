@@ -1,8 +1,8 @@
 """`GET /v1/audit`: who asked for what, newest first, read from the tail of the two topics on which every write stands.
 
 A page begins where the cursor says on each partition, so it stays the same while records arrive. Records of one partition keep their
-order; between partitions the time of writing decides, which is the clock of whoever wrote. Signals by hand stand among the detectors'
-on `whale.signals.v1` and name the key in their CloudEvents source; they are not listed here.
+order; between partitions the time of writing decides, which is the clock of whoever wrote. What is written elsewhere (signals by hand,
+keys, the vault, a redrive, an import) has an audit record on the control topic, which stands there before the write.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
+from api.audit_words import in_words
 from api.errors import READS, BadCursor, answers
 from api.security import Admin
 from engine.config import Settings
@@ -32,7 +33,7 @@ Place = tuple[Topic, int, str]
 
 
 class Act(BaseModel):
-    """One write: who, what and where it stands. `content` is the rest of the record."""
+    """One write: who, what and where it stands. `content` is the rest of the record, `summary` says it in a line."""
 
     position: str
     at: datetime
@@ -41,6 +42,7 @@ class Act(BaseModel):
     follower_id: str | None
     request_id: str
     content: dict[str, Any]
+    summary: str = ""
 
 
 class Acts(BaseModel):
@@ -94,14 +96,16 @@ def to_act(position: str, value: bytes, timestamp_ms: int) -> Act:
     except ValueError:
         found = None
     body: dict[str, Any] = found if isinstance(found, dict) else {}
+    kind = str(body.get("t", "unreadable"))
     return Act(
         position=position,
         at=from_ms(timestamp_ms),
         actor=str(body.get("actor", "")),
-        kind=str(body.get("t", "unreadable")),
+        kind=kind,
         follower_id=str(body["follower_id"]) if "follower_id" in body else None,
         request_id=str(body.get("request_id", "")),
         content={name: value for name, value in body.items() if name not in HIDDEN},
+        summary=in_words(kind, body),
     )
 
 

@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer
 from fastapi import Depends, Request
 
 from engine.config import Settings
+from engine.contracts.audit import is_audit
 from engine.contracts.types import from_ms
 from engine.domain.messages import ControlRecord, SetGate, SetSwitch
 from engine.domain.values import Priority, SwitchState
@@ -61,8 +62,10 @@ class ControlFold:
         self._requests: dict[str, None] = {}
 
     def fold(self, value: bytes, offset: int, timestamp_ms: int) -> None:
-        """One record; what nobody could have accepted changes nothing."""
+        """One record; what is for the trail, or nobody could have accepted, changes nothing."""
         self.position = offset + 1
+        if is_audit(value):
+            return
         try:
             record = _DECODER.decode(value)
         except msgspec.DecodeError as error:

@@ -17,7 +17,6 @@ from api.writing import Accepted, Writing
 from engine.contracts.check import check_data
 from engine.contracts.types import Amount, Contract, Id, PositiveAmount, SignedAmount, Symbol, Timestamp, TradeType
 from engine.domain.values import Action, Priority, Side, SignalSource
-from engine.log.publish import Published, Publisher
 from projections.ids import whale_number
 
 router = APIRouter(prefix="/v1/signals", tags=["signals"], responses=answers(*READS))
@@ -144,8 +143,4 @@ async def publish_signal(caller: Operator, write: Writing, body: ManualSignal) -
     told = body.model_dump(mode="json", exclude_none=True)
     detected = {"detected_at": datetime.now(UTC).isoformat(timespec="milliseconds")}
     signal = check_data(detected | told | {"signal_id": asked.id, "source": "manual"})
-
-    async def send(publisher: Publisher) -> Published:
-        return await publisher.publish_signal(signal, source=f"/remora/api/{caller.actor}")
-
-    return await asked.signal(signal.whale_id, send)
+    return await asked.signal(signal, f"/remora/api/{caller.actor}")

@@ -24,6 +24,8 @@ from pydantic import BaseModel, Field
 from api.errors import Conflict, KeyReused
 from api.security import Principal
 from engine.config import Settings
+from engine.contracts.audit import PublishSignal
+from engine.contracts.signal import WhaleSignal
 from engine.domain.messages import ControlRecord, FollowerCommand
 from engine.errors import DependencyUnreachable
 from engine.log.find import find_request
@@ -136,8 +138,8 @@ def _named(asked: Asked, topic: Topic, published: Published) -> dict[str, Any]:
 class Write:
     """One write of a route: who asks and under which key. `id` goes into the record."""
 
-    def __init__(self, writes: Writes, settings: Settings, asked: Asked) -> None:
-        self._writes, self._settings, self._asked = writes, settings, asked
+    def __init__(self, writes: Writes, settings: Settings, asked: Asked, actor: str) -> None:
+        self._writes, self._settings, self._asked, self._actor = writes, settings, asked, actor
         self.id = asked.id
 
     async def command(self, follower_id: str, build: Callable[[], Awaitable[FollowerCommand]]) -> Accepted:
@@ -158,17 +160,28 @@ class Write:
 
         return await self._writes.once(self._asked, (CONTROL, 0), send)
 
-    async def signal(self, whale_id: str, send: Callable[[Publisher], Awaitable[Published]]) -> Accepted:
-        """A signal by hand."""
+    async def signal(self, signal: WhaleSignal, source: str) -> Accepted:
+        """A signal by hand. Signals name no actor, so the trail has it first: no such signal without its record."""
         publisher = await self._writes.publisher()
-        partition = await publisher.signal_partition(whale_id)
-        return await self._writes.once(self._asked, (SIGNALS, partition), lambda: send(publisher))
+        partition = await publisher.signal_partition(signal.whale_id)
+
+        async def send() -> Published:
+            await publisher.publish_audit(told(signal, self.id, self._actor))
+            return await publisher.publish_signal(signal, source=source)
+
+        return await self._writes.once(self._asked, (SIGNALS, partition), send)
+
+
+def told(signal: WhaleSignal, request_id: str, actor: str) -> PublishSignal:
+    """What the trail says of a signal by hand."""
+    whose = {name: getattr(signal, name) for name in ("signal_id", "whale_id", "symbol", "action", "side", "quantity", "price")}
+    return PublishSignal(t="PublishSignal", request_id=request_id, actor=actor, **whose)
 
 
 def begin(caller: Principal, request: Request, key: str, body: bytes) -> Write:
     """A write of this caller under this key."""
     content = b"\x00".join((request.method.encode(), request.url.path.encode(), request.url.query.encode(), _canonical(body)))
-    return Write(request.app.state.writes, request.app.state.settings, Asked(caller, key, content))
+    return Write(request.app.state.writes, request.app.state.settings, Asked(caller, key, content), caller.actor)
 
 
 def _canonical(body: bytes) -> bytes:

@@ -36,6 +36,11 @@ class NewKey:
     row: Row
 
 
+def new_key_id() -> str:
+    """The id of a key that is to be made: it can be told before there is one."""
+    return secrets.token_hex(6)
+
+
 def key_id_of(secret: str) -> str | None:
     """The id within an API key, None when it has not the shape of one."""
     found = _KEY.fullmatch(secret)
@@ -73,10 +78,16 @@ class AccessStore:
         await self._one("note_use", key_id=key_id)
 
     async def add_key(
-        self, name: str, scopes: Iterable[Scope], follower_id: str | None = None, expires_at: datetime | None = None
+        self,
+        name: str,
+        scopes: Iterable[Scope],
+        follower_id: str | None = None,
+        expires_at: datetime | None = None,
+        *,
+        key_id: str | None = None,
     ) -> NewKey:
-        """Make a key."""
-        key_id = secrets.token_hex(6)
+        """Make a key, under an id that was told before or a fresh one."""
+        key_id = key_id or new_key_id()
         secret = f"rmk_{key_id}_{secrets.token_urlsafe(32)}"
         values = {"name": name, "scopes": sorted(set(scopes)), "follower_id": follower_id, "expires_at": expires_at}
         row = await self._one("add_key", key_id=key_id, secret_hash=hash_of(secret), **values)

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
+from secrets import token_hex
 from typing import Any, Final, cast
 
 import psycopg
 from pydantic import ValidationError
 
 from engine.config import Settings
+from engine.contracts.audit import ImportLegacy
 from engine.contracts.signal import WhaleSignal
 from engine.domain.messages import ConfigureFollower, FollowerCommand, FollowWhale
 from engine.domain.values import VENUES, FollowerSettings, FollowTerms, Venue
@@ -51,11 +53,14 @@ class Bridge:
     seen: set[int] = field(default_factory=set)
 
 
-async def import_legacy(settings: Settings, source: str, apply: bool = False) -> Import:
-    """Read the older users and follows; send the commands when `apply`. Followers and follows that the read models know are left out."""
+async def import_legacy(settings: Settings, source: str, apply: bool = False, actor: str = ACTOR) -> Import:
+    """Read the older users and follows; send commands when `apply`, once the trail has `actor`. What the read models know is left out."""
     found = await asyncio.to_thread(_read, settings, source)
     if apply:
         async with open_publisher(settings) as publisher:
+            if found.commands:
+                told = ImportLegacy(t="ImportLegacy", request_id=token_hex(16), actor=actor, commands=len(found.commands))
+                await publisher.publish_audit(told)
             for command in found.commands:
                 await publisher.publish_follower_command(command)
         found.sent = True

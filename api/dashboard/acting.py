@@ -54,11 +54,11 @@ class Action(Page):
         with refusals():
             return (await write.command(follower, build)).position
 
-    async def signal(self, make: Callable[[str], WhaleSignal], whale: str) -> str:
+    async def signal(self, make: Callable[[str], WhaleSignal]) -> str:
         """Publish a signal, made of its id."""
         write = self._write("signal")
         with refusals():
-            return (await write.signal(whale, lambda publisher: publisher.publish_signal(make(write.id), source=GUIDE))).position
+            return (await write.signal(make(write.id), GUIDE)).position
 
     def _write(self, what: str) -> Write:
         return begin(self.viewer, self.request, f"form-{self._once}-{what}", b"")

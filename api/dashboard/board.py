@@ -56,15 +56,3 @@ async def trail_of(page: Page) -> list[Act] | None:
         return (await shared(page).get("trail", TRAIL_FRESH_S, lambda: get_audit(page.request, page.viewer, limit=TRAIL))).items
     except DependencyUnreachable:
         return None
-
-
-def in_words(act: Act) -> str:
-    """The rest of a record in a line."""
-    rest = {name: value for name, value in act.content.items() if value not in ("", None) and name != "reason"}
-    return ", ".join(f"{name.replace('_', ' ')} {_told(value)}" for name, value in rest.items())
-
-
-def _told(value: object) -> str:
-    if isinstance(value, dict):
-        return " · ".join(f"{name.replace('_', ' ')} {_told(each)}" for name, each in value.items())
-    return f"{len(value)} items" if isinstance(value, list) and len(value) > 3 else str(value)

@@ -85,13 +85,13 @@ async def create_follower(
 
     await page.command(name, configure)
     place = await page.command(name, follow)
-    await _open_account(page.settings, name, venue)
+    await _open_account(page.settings, name, venue, page.viewer.actor)
     return _back(name, place)
 
 
-async def _open_account(settings: Settings, follower: str, venue: Venue) -> None:
+async def _open_account(settings: Settings, follower: str, venue: Venue, actor: str) -> None:
     try:
-        await open_paper_account(settings, follower, venue)
+        await open_paper_account(settings, follower, venue, actor=actor)
     except (ConfigInvalid, DependencyUnreachable) as error:
         raise PageProblem(503, "The follower has no account yet", f"{error} `remora follower add --api-key` gives it one.") from error
 
@@ -111,7 +111,7 @@ async def play_signal(page: Acting, follower: Annotated[str, Form(max_length=64)
     def build(request_id: str) -> WhaleSignal:
         return WhaleSignal(signal_id=request_id, whale_id=whale_of(follower), source="manual", detected_at=datetime.now(UTC), **fields)
 
-    return _back(follower, await page.signal(build, whale_of(follower)))
+    return _back(follower, await page.signal(build))
 
 
 async def _trade(page: Action, venue: Venue, held: Decimal, deed: Side) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from fastapi_problem.error import Problem
 from starlette.exceptions import HTTPException
 
 from api.dashboard import followers, guide, operations, orders, overview, session, whales
-from api.dashboard.board import in_words
 from api.dashboard.shared import Shared
 from api.dashboard.shell import TEMPLATES, LoginNeeded, PageProblem, render, to_login, to_problem
 from api.live.payloads import KINDS
@@ -33,7 +32,6 @@ def install(app: FastAPI) -> None:
     """After the API's own error handlers: what they answer to programs stays as it is."""
     app.state.dashboard = Shared()
     TEMPLATES.globals["live_kinds"] = sorted(KINDS)
-    TEMPLATES.filters["act"] = in_words
     for module in ROUTERS:
         app.include_router(module.router)
     app.mount("/static", StaticFiles(packages=[("api.dashboard", "static")]), name="static")

@@ -13,7 +13,8 @@ from typing import Final, cast, get_args
 import msgspec
 
 from engine.config import Settings
-from engine.contracts.check import RawRecord, read_control, read_follower_command, read_signal
+from engine.contracts.audit import is_audit
+from engine.contracts.check import RawRecord, read_audit, read_control, read_follower_command, read_signal
 from engine.contracts.rejection import Rejection
 from engine.contracts.signal import WhaleSignal
 from engine.contracts.types import to_ms
@@ -135,7 +136,7 @@ class Router:
         }
 
     def route(self, source: Source) -> Routed | Refused | None:
-        """Where the record goes; None for what concerns no shard (attempts of the executor)."""
+        """Where the record goes; None for what concerns no shard (attempts of the executor, what is for the trail only)."""
         try:
             body = self._read[source.code](source)
         except ContractViolation as violation:
@@ -159,7 +160,10 @@ class Router:
         read_follower_command(source.record, source.partition, self._settings.partitions)
         return _command.decode(cast(bytes, source.record.value))
 
-    def _read_control(self, source: Source) -> InboxBody:
+    def _read_control(self, source: Source) -> InboxBody | None:
+        if is_audit(source.record.value):
+            read_audit(source.record)
+            return None
         read_control(source.record)
         return _control.decode(cast(bytes, source.record.value))
 

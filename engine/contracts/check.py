@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from engine.contracts.audit import AUDIT_RECORD, AUDIT_TAGS, AuditModel
 from engine.contracts.commands import FOLLOWER_COMMAND, ClosePosition, ConfigureFollower, FollowWhale, UnfollowWhale
 from engine.contracts.control import CONTROL_RECORD, Flatten, ReleaseSignals, ResyncWhale, SetGate, SetLogicVersion, SetSwitch
 from engine.contracts.envelope import Headers, read_event
@@ -66,8 +67,18 @@ def read_follower_command(record: RawRecord, partition: int, shards: int) -> Fol
 
 
 def read_control(record: RawRecord) -> ControlModel:
-    """A record of `engine.control.v1`. Errors: ContractViolation."""
+    """A record of `engine.control.v1` that holds for the shards. Errors: ContractViolation."""
     return _parsed(CONTROL_RECORD, record)
+
+
+def read_audit(record: RawRecord) -> AuditModel:
+    """A record of `engine.control.v1` that is for the trail only. Errors: ContractViolation."""
+    return _parsed(AUDIT_RECORD, record)
+
+
+def check_audit(data: Mapping[str, Any]) -> AuditModel:
+    """Fields of an audit record, its tag `t` among them. Errors: ContractViolation."""
+    return _validated(lambda: AUDIT_RECORD.validate_python(data))
 
 
 def _parsed(adapter: TypeAdapter[T], record: RawRecord) -> T:
@@ -117,7 +128,7 @@ def _violation(error: ValidationError) -> ContractViolation:
     return ContractViolation(name, found, _expectation(first["type"], first["msg"]))
 
 
-_TAGS: Final = frozenset(model.__name__ for model in (*FollowerCommandModel.__args__, *ControlModel.__args__))
+_TAGS: Final = AUDIT_TAGS | {model.__name__ for model in (*FollowerCommandModel.__args__, *ControlModel.__args__)}
 
 
 def _is_tag(part: object) -> bool:

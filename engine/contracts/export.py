@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, TypeAdapter
 
+from engine.contracts.audit import AUDIT_RECORD
 from engine.contracts.commands import FOLLOWER_COMMAND
 from engine.contracts.control import CONTROL_RECORD
 from engine.contracts.rejection import Rejection
@@ -33,6 +34,7 @@ SCHEMAS: Final[dict[str, tuple[type[BaseModel] | TypeAdapter[Any], str]]] = {
     "whale.signal.v1": (WhaleSignal, f"The JSON body of a record on {SIGNALS.name}."),
     "follower.command.v1": (FOLLOWER_COMMAND, f"A record of {FOLLOWER_COMMANDS.name}."),
     "control.record.v1": (CONTROL_RECORD, f"A record of {CONTROL.name}."),
+    "audit.record.v1": (AUDIT_RECORD, f"A record of {CONTROL.name} that is for the trail only."),
     "rejection.v1": (Rejection, f"A record of {REJECTED.name} or of a <topic>.dead."),
 }
 
@@ -54,11 +56,11 @@ def _closed(node: Any) -> Any:
     return closed
 
 
-def _channel(topic: Topic, message: str, description: str) -> dict[str, Any]:
+def _channel(topic: Topic, description: str, *messages: str) -> dict[str, Any]:
     return {
         "address": topic.name,
         "description": description,
-        "messages": {message: {"$ref": f"#/components/messages/{message}"}},
+        "messages": {message: {"$ref": f"#/components/messages/{message}"} for message in messages},
         "bindings": {"kafka": {"topic": topic.name}},
     }
 
@@ -88,10 +90,15 @@ def asyncapi() -> dict[str, Any]:
             f"ignores unknown fields. Partitions of {FOLLOWER_COMMANDS.name} are murmur2(follower_id) modulo their number.",
         },
         "channels": {
-            "signals": _channel(SIGNALS, "signal", "Detectors publish here; all records of one whale share one key."),
-            "rejected": _channel(REJECTED, "rejection", "Every refused signal, with the field, the value and what was expected."),
-            "followerCommands": _channel(FOLLOWER_COMMANDS, "followerCommand", "What followers want."),
-            "control": _channel(CONTROL, "controlRecord", "Switches, gates and releases, for all shards."),
+            "signals": _channel(SIGNALS, "Detectors publish here; all records of one whale share one key.", "signal"),
+            "rejected": _channel(REJECTED, "Every refused signal, with the field, the value and what was expected.", "rejection"),
+            "followerCommands": _channel(FOLLOWER_COMMANDS, "What followers want.", "followerCommand"),
+            "control": _channel(
+                CONTROL,
+                "Switches, gates and releases, for all shards; and what the audit trail has besides.",
+                "controlRecord",
+                "auditRecord",
+            ),
         },
         "operations": {
             "receiveSignal": _operation("receive", "signals", "Copy a whale's trade."),
@@ -105,6 +112,7 @@ def asyncapi() -> dict[str, Any]:
                 "rejection": _message("rejection.v1", None),
                 "followerCommand": _message("follower.command.v1", "follower_id"),
                 "controlRecord": _message("control.record.v1", None),
+                "auditRecord": _message("audit.record.v1", None),
             }
         },
     }

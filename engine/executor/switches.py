@@ -14,6 +14,7 @@ import msgspec
 from aiokafka import TopicPartition
 
 from engine.config import Settings
+from engine.contracts.audit import is_audit
 from engine.domain.messages import ControlRecord, PlaceOrder, SetSwitch
 from engine.domain.values import SwitchState
 from engine.log.consume import bounds, open_consumer
@@ -35,7 +36,9 @@ class Switches:
         self.changed = 0
 
     def fold(self, value: bytes) -> None:
-        """Apply one control record; those that are not switches, or that nobody could have accepted, change nothing."""
+        """Apply one control record; those that are not switches, are for the trail, or nobody could have accepted, change nothing."""
+        if is_audit(value):
+            return
         try:
             record = _DECODER.decode(value)
         except msgspec.DecodeError as error:

@@ -1,4 +1,4 @@
-"""Producers of the public topics: signals, follower commands, control records. Used by the CLI, the API, the demo and importers.
+"""Producers of the public topics: signals, follower commands, control and audit records. Used by the CLI, the API, the demo and importers.
 
 Enters: contract models (signals) or the domain's messages (commands, control), checked against the contract before they are sent.
 Leaves: records on explicit partitions, each with its acked position. Errors: ContractViolation, DependencyUnreachable.
@@ -19,7 +19,8 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata
 
 from engine.config import Settings
-from engine.contracts.check import RawRecord, read_control, read_follower_command
+from engine.contracts.audit import AuditModel
+from engine.contracts.check import RawRecord, read_audit, read_control, read_follower_command
 from engine.contracts.envelope import write_event
 from engine.contracts.signal import SIGNAL_TYPE, WhaleSignal
 from engine.domain.messages import ControlRecord, FollowerCommand
@@ -95,6 +96,12 @@ class Publisher:
         """A switch, gate, release, resync or logic version."""
         value = msgspec.json.encode(record)
         read_control(RawRecord(value))
+        return await (await self.send_raw(CONTROL, value, 0))
+
+    async def publish_audit(self, record: AuditModel) -> Published:
+        """What is about to be written elsewhere, for the trail: it is acked before anything else is done."""
+        value = record.to_json()
+        read_audit(RawRecord(value))
         return await (await self.send_raw(CONTROL, value, 0))
 
     async def send_raw(self, topic: Topic, value: bytes | None, partition: int, key: bytes | None = None, headers: Headers = ()) -> Sent:

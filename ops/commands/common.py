@@ -1,4 +1,4 @@
-"""What commands share: `--json`, output, publishing one record, a read from the read models.
+"""What commands share: `--json`, output, publishing one record, what the trail says, a read from the read models.
 
 Data goes to standard output, words to standard error.
 """
@@ -6,6 +6,7 @@ Data goes to standard output, words to standard error.
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json as jsonlib
 import sys
 import uuid
@@ -16,6 +17,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from engine.config import Settings, load_settings
+from engine.contracts.audit import AuditModel
+from engine.contracts.check import check_audit
 from engine.domain.messages import ControlRecord, FollowerCommand
 from engine.errors import DependencyUnreachable
 from engine.log.publish import Published, Publisher, open_publisher
@@ -27,6 +30,11 @@ T = TypeVar("T")
 def request_id() -> str:
     """A fresh id: a repeat of the same request would be a no-op."""
     return uuid.uuid4().hex
+
+
+def asked(kind: type[AuditModel], **fields: Any) -> AuditModel:
+    """What this login asks for, as the trail has it; it goes there before it is done. Errors: ContractViolation."""
+    return check_audit({"t": kind.__name__, "request_id": request_id(), "actor": getpass.getuser()} | fields)
 
 
 def emit(data: Mapping[str, Any], json: bool) -> None:

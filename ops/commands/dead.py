@@ -13,11 +13,12 @@ import typer
 
 from api.dashboard.letters import read_letters
 from engine.config import Settings, load_settings
+from engine.contracts.audit import RedriveRecord
 from engine.errors import ConfigInvalid
 from engine.log.consume import bounds, open_consumer, read_range
 from engine.log.publish import Published, open_publisher
 from engine.topology import CONTROL, FOLLOWER_COMMANDS, SIGNALS, Topic
-from ops.commands.common import Json, emit, emit_rows
+from ops.commands.common import Json, asked, emit, emit_rows
 
 app = typer.Typer(help="Records that could not be read.", no_args_is_help=True)
 REDRIVEN: Final[dict[str, Topic]] = {topic.name: topic for topic in (SIGNALS, FOLLOWER_COMMANDS, CONTROL)}
@@ -47,9 +48,10 @@ def redrive(
 
 
 async def send_again(settings: Settings, topic: Topic, partition: int, offset: int) -> Published:
-    """The record's key, headers and value once more. Errors: ConfigInvalid when no record lies there, DependencyUnreachable."""
+    """Key, headers and value once more, once the trail has it. Errors: ConfigInvalid: none lies there, DependencyUnreachable."""
     record = await _record(settings, topic, partition, offset)
     async with open_publisher(settings) as publisher:
+        await publisher.publish_audit(asked(RedriveRecord, topic=topic.name, partition=partition, offset=offset))
         return await (await publisher.send_raw(topic, record.value, partition, record.key, record.headers))
 
 

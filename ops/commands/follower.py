@@ -10,9 +10,11 @@ from typing import Annotated, Any, cast
 import typer
 
 from engine.config import load_settings
+from engine.contracts.audit import StoreCredential
 from engine.domain.messages import ClosePosition, ConfigureFollower, FollowWhale, UnfollowWhale
 from engine.domain.values import VENUES, FollowerSettings, FollowTerms, Limits, MinSizePolicy, Mode, SizingMode, StartMode, Venue
-from ops.commands.common import Json, emit, emit_rows, publish_command, query, request_id
+from engine.log.note import note
+from ops.commands.common import Json, asked, emit, emit_rows, publish_command, query, request_id
 
 app = typer.Typer(help="Followers: who copies whom, how much, on which account.", no_args_is_help=True)
 Follower = Annotated[str, typer.Argument(help="The follower's id.")]
@@ -52,7 +54,7 @@ def add(
     if open_paper:
         from engine.executor.accounts.paper import open_paper_account
 
-        asyncio.run(open_paper_account(load_settings(), follower, venue))
+        asyncio.run(open_paper_account(load_settings(), follower, venue, actor=getpass.getuser()))
     limits = Limits(
         max_deviation_bps=max_deviation_bps, max_position_quote=max_position, max_exposure_quote=max_exposure, daily_loss_quote=daily_loss
     )
@@ -67,8 +69,10 @@ def _store_keys(follower: str, venue: Venue, api_key: str, secret: str) -> None:
     from engine.executor.accounts import add_credential, load_master_key
 
     settings = load_settings()
+    master, wish = load_master_key(settings), asked(StoreCredential, follower_id=follower, venue=venue)
     with psycopg.connect(settings.database_url.get_secret_value()) as connection:
-        add_credential(connection, load_master_key(settings), follower, venue, SecretStr(api_key), SecretStr(secret))
+        asyncio.run(note(settings, wish))
+        add_credential(connection, master, follower, venue, SecretStr(api_key), SecretStr(secret))
 
 
 @app.command()

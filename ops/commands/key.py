@@ -1,4 +1,7 @@
-"""`remora key create | list | revoke`: keys of the API. The secret is shown once, only its hash is stored."""
+"""`remora key create | list | revoke`: keys of the API. The secret is shown once, only its hash is stored.
+
+Who made and revoked which key stands on the log before it is done.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,11 @@ from typing import Annotated, TypeVar
 import typer
 
 from engine.config import Settings, load_settings
-from ops.commands.common import Json, emit, emit_rows
-from projections.access import SCOPES, AccessStore, NewKey, Scope
-from projections.reads import ReadModels
+from engine.contracts.audit import CreateKey, RevokeKey
+from engine.log.note import note
+from ops.commands.common import Json, asked, emit, emit_rows
+from projections.access import SCOPES, AccessStore, NewKey, Scope, new_key_id
+from projections.reads import ReadModels, Row
 
 app = typer.Typer(help="Keys of the API: who may ask, and what.", no_args_is_help=True)
 T = TypeVar("T")
@@ -46,7 +51,7 @@ def list_keys(json: Json = False) -> None:
 @app.command()
 def revoke(key_id: Annotated[str, typer.Argument(help="The id: the part after `rmk_`.")], json: Json = False) -> None:
     """Stop a key, and the sessions that were begun with it, within a second."""
-    row = _with_store(load_settings(), lambda store: store.revoke(key_id))
+    row = revoke_key(load_settings(), key_id)
     if row is None:
         raise typer.BadParameter(f"there is no key {key_id!r}")
     emit(row, json)
@@ -55,8 +60,28 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The id: the part after `r
 def create_key(
     settings: Settings, name: str, scopes: list[Scope], follower: str | None = None, expires_at: datetime | None = None
 ) -> NewKey:
-    """Make a key. Errors: DependencyUnreachable."""
-    return _with_store(settings, lambda store: store.add_key(name, scopes, follower, expires_at))
+    """Make a key, once the trail has it. Errors: ContractViolation, DependencyUnreachable; then there is none."""
+    key_id = new_key_id()
+    wish = asked(CreateKey, key_id=key_id, name=name, scopes=tuple(scopes), follower_id=follower, expires_at=expires_at)
+
+    async def make(store: AccessStore) -> NewKey:
+        await store.keys()  # It answers: what the trail says now can be done.
+        await note(settings, wish)
+        return await store.add_key(name, scopes, follower, expires_at, key_id=key_id)
+
+    return _with_store(settings, make)
+
+
+def revoke_key(settings: Settings, key_id: str) -> Row | None:
+    """Stop a key, once the trail has it; None when there is no such key. Errors: DependencyUnreachable."""
+
+    async def stop(store: AccessStore) -> Row | None:
+        if key_id not in {row["key_id"] for row in await store.keys()}:
+            return None
+        await note(settings, asked(RevokeKey, key_id=key_id))
+        return await store.revoke(key_id)
+
+    return _with_store(settings, stop)
 
 
 def _with_store(settings: Settings, work: Callable[[AccessStore], Awaitable[T]]) -> T:

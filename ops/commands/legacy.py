@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -31,7 +32,7 @@ def import_legacy(
     from projections import legacy
 
     settings = load_settings()
-    found = asyncio.run(legacy.import_legacy(settings, source or settings.database_url.get_secret_value(), apply))
+    found = asyncio.run(legacy.import_legacy(settings, source or settings.database_url.get_secret_value(), apply, getpass.getuser()))
     commands = [msgspec.to_builtins(command) for command in found.commands]
     emit({"sent": found.sent, "commands": len(commands), "known": found.known, "refused": found.refused, "list": commands}, json)
     if not apply:

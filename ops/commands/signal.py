@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from engine.config import load_settings
-from ops.commands.common import Json, emit, emit_rows
+from engine.contracts.audit import PublishSignals
+from engine.log.note import note
+from ops.commands.common import Json, asked, emit, emit_rows
 
 app = typer.Typer(help="Signals: check them against the contract, publish them by hand.", no_args_is_help=True)
 detect = typer.Typer(help="Detectors that read recordings.", no_args_is_help=True)
@@ -34,7 +36,11 @@ def publish(file: File, json: Json = False) -> None:
     from engine.contracts.files import read_signals
     from ops.player import play
 
-    emit({"published": asyncio.run(play(load_settings(), read_signals(file), restamp=False))}, json)
+    settings, signals = load_settings(), read_signals(file)
+    if signals:
+        first, last = signals[0].signal_id, signals[-1].signal_id
+        asyncio.run(note(settings, asked(PublishSignals, signals=len(signals), first_signal_id=first, last_signal_id=last)))
+    emit({"published": asyncio.run(play(settings, signals, restamp=False))}, json)
 
 
 @detect.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -9,9 +10,11 @@ from typing import Annotated, Any, cast
 import typer
 
 from engine.config import load_settings
+from engine.contracts.audit import AuditModel, RemoveCredential, RotateMasterKey
 from engine.domain.values import VENUES, Venue
 from engine.errors import ConfigInvalid
-from ops.commands.common import Json, emit, emit_rows
+from engine.log.note import note
+from ops.commands.common import Json, asked, emit, emit_rows
 
 app = typer.Typer(help="The vault of exchange credentials and its master key.", no_args_is_help=True)
 
@@ -24,6 +27,10 @@ def _connect() -> Any:
     conn = psycopg.connect(load_settings().database_url.get_secret_value())
     ensure_vault(conn)
     return conn
+
+
+def _note(wish: AuditModel) -> None:
+    asyncio.run(note(load_settings(), wish))
 
 
 @app.command("new-key")
@@ -79,8 +86,10 @@ def rotate(
         new = parse_master_key(SecretStr(new_key_file.read_text()))
     except OSError as error:
         raise ConfigInvalid(f"{new_key_file}: {error.strerror}") from None
+    old = load_master_key(load_settings())
     with _connect() as conn:
-        count = rotate_master_key(conn, load_master_key(load_settings()), new)
+        _note(asked(RotateMasterKey))
+        count = rotate_master_key(conn, old, new)
     emit({"rewrapped": count, "fingerprint": new.fingerprint}, json)
 
 
@@ -89,5 +98,7 @@ def remove(follower: str, venue: Annotated[str, typer.Option(help=f"One of {', '
     """Forget the keys of an account. Its open positions can no longer be closed from here."""
     from engine.executor.accounts import remove_credential
 
+    wish = asked(RemoveCredential, follower_id=follower, venue=venue)
     with _connect() as conn:
+        _note(wish)
         emit({"removed": remove_credential(conn, follower, cast(Venue, venue))}, json)

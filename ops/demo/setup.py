@@ -17,11 +17,13 @@ import psycopg
 from pydantic import SecretStr
 
 from engine.config import Settings
+from engine.contracts.audit import StoreCredential
 from engine.domain.messages import ConfigureFollower, FollowWhale
 from engine.domain.values import VENUES
 from engine.errors import DependencyUnreachable
 from engine.executor.accounts import add_credential, load_master_key
 from engine.log.consume import bounds, open_consumer, read_range
+from engine.log.note import note
 from engine.log.publish import open_publisher
 from engine.topology import EVENTS, MARKET_REPORTS
 from ops.commands.common import query
@@ -57,7 +59,7 @@ async def create_followers(stack: Stack, plans: Sequence[FollowerPlan]) -> None:
                     actor="demo",
                 )
             )
-    await asyncio.to_thread(_store_keys, stack.settings, plans)
+    await _store_keys(stack.settings, plans)
     await _wait_known(stack.settings, known + len(plans))
     await wait_for_markets(stack.settings)
 
@@ -65,7 +67,7 @@ async def create_followers(stack: Stack, plans: Sequence[FollowerPlan]) -> None:
 async def open_accounts(stack: Stack, plans: Sequence[FollowerPlan]) -> None:
     """Accounts at the simulator with their keys in the vault."""
     await _register(stack.simulator_url, plans)
-    await asyncio.to_thread(_store_keys, stack.settings, plans)
+    await _store_keys(stack.settings, plans)
 
 
 async def _register(url: str, plans: Sequence[FollowerPlan]) -> None:
@@ -80,11 +82,22 @@ async def _register(url: str, plans: Sequence[FollowerPlan]) -> None:
                 answer.raise_for_status()
 
 
-def _store_keys(settings: Settings, plans: Sequence[FollowerPlan]) -> None:
-    master = load_master_key(settings)
-    with psycopg.connect(settings.database_url.get_secret_value()) as connection:
-        for plan in plans:
-            add_credential(connection, master, plan.follower_id, plan.venue, SecretStr(plan.api_key), SecretStr(plan.api_secret))
+async def _store_keys(settings: Settings, plans: Sequence[FollowerPlan]) -> None:
+    """Keys of the accounts into the vault, each on the trail first."""
+    await note(settings, *map(_told, plans))
+
+    def seal() -> None:
+        master = load_master_key(settings)
+        with psycopg.connect(settings.database_url.get_secret_value()) as connection:
+            for plan in plans:
+                add_credential(connection, master, plan.follower_id, plan.venue, SecretStr(plan.api_key), SecretStr(plan.api_secret))
+
+    await asyncio.to_thread(seal)
+
+
+def _told(plan: FollowerPlan) -> StoreCredential:
+    follower = plan.follower_id
+    return StoreCredential(t="StoreCredential", request_id=f"demo-{follower}", actor="demo", follower_id=follower, venue=plan.venue)
 
 
 async def wait_for_markets(settings: Settings, deadline_s: float = 60.0) -> None:

@@ -16,10 +16,12 @@ import psycopg
 from pydantic import SecretStr
 
 from engine.config import Settings
+from engine.contracts.audit import StoreCredential
 from engine.domain.values import Venue
 from engine.errors import ConfigInvalid, DependencyUnreachable
 from engine.executor.accounts.sealing import load_master_key
 from engine.executor.accounts.vault import add_credential
+from engine.log.note import note
 
 BALANCE: Final = Decimal(10_000)
 TIMEOUT_S: Final = 10.0
@@ -30,12 +32,16 @@ def paper_venue(settings: Settings) -> str | None:
     return settings.paper_url or settings.exchange_url
 
 
-async def open_paper_account(settings: Settings, follower_id: str, venue: Venue, balance: Decimal = BALANCE) -> None:
-    """Errors: ConfigInvalid without a simulator or a master key, DependencyUnreachable."""
+async def open_paper_account(settings: Settings, follower_id: str, venue: Venue, balance: Decimal = BALANCE, *, actor: str) -> None:
+    """The trail names `actor` first. Errors: ConfigInvalid without a simulator or a master key, DependencyUnreachable."""
     url = paper_venue(settings)
     if url is None:
         raise ConfigInvalid("Paper accounts need the exchange simulator: neither REMORA_PAPER_URL nor REMORA_EXCHANGE_URL is set.")
     master = load_master_key(settings)
+    asked = StoreCredential(
+        t="StoreCredential", request_id=secrets.token_hex(16), actor=actor, follower_id=follower_id, venue=venue, paper=True
+    )
+    await note(settings, asked)
     key, secret = f"key{secrets.token_hex(14)}", f"secret{secrets.token_hex(24)}"
     spec = {"api_key": key, "secret": secret, "venue": venue, "usdt": str(balance), "label": follower_id}
     try:

@@ -11,6 +11,8 @@ import httpx
 import psycopg
 import pytest
 from aiokafka import ConsumerRecord
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from api.app import build
 from api.writing import BUSY_S
@@ -142,6 +144,35 @@ async def test_a_signal_by_hand(world: World) -> None:
     assert dict(record.headers)["ce_source"] == f"/remora/api/key:{key_id(world, 'trade')}".encode()
     wrong = await write(world, "trade", "POST", "/v1/signals", "k2", SIGNAL | {"side": "sell"}, 422)
     assert [error["field"] for error in wrong["errors"]] == ["body.side"]
+    actor = f"key:{key_id(world, 'trade')}"
+    [noted] = [value(found) for found in await records(world, CONTROL)]
+    assert noted | {"t": "PublishSignal", "request_id": answer["id"], "signal_id": answer["id"], "actor": actor, "whale_id": "w"} == noted
+    [act] = (await world.ask("admin", "GET", "/v1/audit", params={"actor": actor})).json()["items"]
+    assert (act["kind"], act["position"]) == ("PublishSignal", "c/0/0") and act["summary"].startswith(
+        f"published the signal {answer['id']} by hand"
+    )
+    assert (await world.ask("admin", "GET", "/v1/audit", params={"actor": "key:other"})).json()["items"] == []
+    switches = (await world.ask("read", "GET", "/v1/switches")).json()
+    assert (switches["items"], switches["position"]) == ([], "c/0/1")
+
+
+async def test_no_signal_without_its_record(world: World) -> None:
+    """The broker refuses what the trail would have: the signal is not published. Asked again, both are there, once."""
+    settings: Settings = world.app.state.settings
+    await limit_control(settings, "10")
+    await write(world, "trade", "POST", "/v1/signals", "k", SIGNAL, 503)
+    assert [found for part in range(8) for found in await records(world, SIGNALS, part)] == []
+    await limit_control(settings, "1000000")
+    await write(world, "trade", "POST", "/v1/signals", "k", SIGNAL)
+    assert len([found for part in range(8) for found in await records(world, SIGNALS, part)]) == len(await records(world, CONTROL)) == 1
+
+
+async def limit_control(settings: Settings, most_bytes: str) -> None:
+    """The largest record that the control topic takes."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic(CONTROL), {"max.message.bytes": most_bytes})])
+    await admin.close()
 
 
 async def test_the_same_key_gets_the_same_answer(world: World, tables: Tables) -> None:

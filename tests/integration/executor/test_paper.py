@@ -30,7 +30,7 @@ async def paper(rig: Rig) -> AsyncIterator[Simulator]:
 
 async def paper_account(rig: Rig, paper: Simulator, follower: str, venue: Venue) -> None:
     """Opened as the CLI and the dashboard do it."""
-    await open_paper_account(rig.settings.model_copy(update={"paper_url": paper.url}), follower, venue, Decimal(5000))
+    await open_paper_account(rig.settings.model_copy(update={"paper_url": paper.url}), follower, venue, Decimal(5000), actor="tests")
 
 
 def ids(simulator: Simulator) -> set[str]:

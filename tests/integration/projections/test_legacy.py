@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +14,7 @@ from engine.contracts.check import RawRecord, read_signal
 from engine.log.codec import encode
 from engine.log.consume import bounds, open_consumer
 from engine.log.topics import ensure_topics
-from engine.topology import FOLLOWER_COMMANDS, SIGNALS, Topic
+from engine.topology import CONTROL, FOLLOWER_COMMANDS, SIGNALS, Topic
 from projections.legacy import bridge_legacy, import_legacy
 from projections.rebuild import rebuild
 from tests.logbook import admitted, configured, decided, followed, signal
@@ -54,7 +55,7 @@ async def records(world: World, topic: Topic) -> list[Any]:
 @pytest.fixture
 async def older(world: World) -> World:
     """The older system's rows in our own database."""
-    await ensure_topics(world.settings, (SIGNALS, FOLLOWER_COMMANDS))
+    await ensure_topics(world.settings, (SIGNALS, FOLLOWER_COMMANDS, CONTROL))
     with psycopg.connect(world.dsn, autocommit=True) as connection:
         connection.execute(OLDER.encode())
     return world
@@ -62,8 +63,10 @@ async def older(world: World) -> World:
 
 async def test_users_and_follows_become_commands(older: World) -> None:
     preview = await import_legacy(older.settings, older.dsn)
-    assert not preview.sent and await records(older, FOLLOWER_COMMANDS) == []
-    found = await import_legacy(older.settings, older.dsn, apply=True)
+    assert not preview.sent and await records(older, FOLLOWER_COMMANDS) == [] == await records(older, CONTROL)
+    found = await import_legacy(older.settings, older.dsn, apply=True, actor="ada")
+    [told] = [json.loads(record.value) for record in await records(older, CONTROL)]
+    assert told | {"t": "ImportLegacy", "actor": "ada", "commands": 4} == told
     assert [encode(command) for command in found.commands] == [encode(command) for command in preview.commands], "the same ids again"
     sent = {record.value for record in await records(older, FOLLOWER_COMMANDS)}
     assert sent == {encode(command) for command in found.commands} and len(sent) == 4

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import json
+
 import pytest
 
 from api.dashboard.letters import Letter, read_letters
@@ -9,7 +12,7 @@ from engine.config import Settings
 from engine.errors import ConfigInvalid
 from engine.log.consume import open_consumer, read_range
 from engine.log.publish import Publisher
-from engine.topology import SIGNALS
+from engine.topology import CONTROL, SIGNALS
 from ops.commands.dead import send_again
 from tests.integration.sequencer.conftest import Child
 from tests.support import wait_until
@@ -33,7 +36,12 @@ async def test_a_bad_signal_is_listed_and_sent_again(made: Settings, publisher: 
     async with open_consumer(made) as consumer:
         async for records in read_range(consumer, again.topic, 2, sent.offset, again.offset + 1):
             first, second = records
+        [noted] = [
+            json.loads(record.value or b"") async for batch in read_range(consumer, made.topic(CONTROL), 0, 0, 1) for record in batch
+        ]
     assert (first.key, first.value, first.headers) == (second.key, second.value, second.headers)
+    told = {"t": "RedriveRecord", "actor": getpass.getuser(), "topic": SIGNALS.name, "partition": 2, "offset": sent.offset}
+    assert noted | told == noted
 
 
 async def test_nothing_lies_there(made: Settings) -> None:

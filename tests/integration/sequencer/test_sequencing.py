@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from engine.config import Settings
+from engine.contracts.audit import RevokeKey
 from engine.domain.messages import (
     ConfigureFollower,
     EquityReported,
@@ -67,12 +68,15 @@ async def test_each_source_goes_where_it_belongs(made: Settings, child: Child, p
     await publisher.publish_follower_command(ConfigureFollower(request_id="1", follower_id="anna", settings=FollowerSettings(mode="live")))
     for record in (ExecutorClaimed(owner="e", at=1), unknown, settled, equity):
         await (await publisher.send_raw(EXECUTIONS, msgspec.json.encode(record), home, b"anna"))
+    revoked = RevokeKey(t="RevokeKey", request_id="2", key_id="4c5a153b4f3c")
+    await publisher.publish_audit(revoked)
     await publisher.publish_control(SetSwitch(request_id="2", state="halt"))
+    await publisher.publish_audit(revoked)
     await (await publisher.send_raw(MARKET_REPORTS, msgspec.json.encode(MarksReported(venue="bybit", marks={}, at=1)), 0))
     for shard in range(made.partitions):
         records = await arrived(made, shard, 6 if shard == home else 2)
         found = {positions([record])[0]: type(record.body) for record in records}
-        everywhere = {("c", 0, 0): SetSwitch, ("m", 0, 0): MarksReported}
+        everywhere = {("c", 0, 1): SetSwitch, ("m", 0, 0): MarksReported}
         only_there = {
             ("f", home, 0): ConfigureFollower,
             ("x", home, 0): ExecutorClaimed,
@@ -80,6 +84,7 @@ async def test_each_source_goes_where_it_belongs(made: Settings, child: Child, p
             ("x", home, 3): EquityReported,
         }
         assert found == (everywhere | only_there if shard == home else everywhere)
+    assert await read_all(made, DEAD[CONTROL.name]) == [], "what is for the trail only concerns no shard and is no dead letter"
 
 
 def _headers(golden: dict[str, Any]) -> list[tuple[str, bytes]]:
