@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.ends import LogEnds
 from api.live.hub import Live
 from api.reading import Reading
+from engine.config import Settings
 from engine.errors import DependencyUnreachable
+from engine.meters import Meters, Sample
 from engine.topology import REJECTED
 from projections.reads import Row
 
@@ -29,80 +30,71 @@ UNREAD: Final[Row] = {"position": 0, "lag_seconds": None, "checked_ms_ago": None
 """A partition that no projector has ever read."""
 
 
-class Metrics:
-    """One for the app, at `app.state.metrics`, with a registry of its own."""
+class ApiMeters(Meters):
+    """What an API process shows."""
 
-    def __init__(self, live: Live, ends: LogEnds) -> None:
-        self.registry = CollectorRegistry()
-        labels = ("method", "route", "status")
-        self._requests = Counter("remora_http_requests", "Requests answered.", labels, registry=self.registry)
-        self._seconds = Histogram(
-            "remora_http_request_seconds", "Time until an answer began.", labels[:2], buckets=BUCKETS, registry=self.registry
-        )
-        self._live, self._ends = live, ends
+    def __init__(self) -> None:
+        super().__init__("api")
+        request = ("method", "route")
+        self.requests = self.counter("remora_http_requests_total", "Requests answered.", *request, "status")
+        self.seconds = self.histogram("remora_http_request_seconds", "Time until an answer began.", *request, buckets=BUCKETS)
+        self.up = self.gauge("remora_up", "Whether what the API reads from answers.", "dependency")
+        self.clients = self.gauge("remora_live_clients", "Streams of the live feed.")
+        self.dropped = self.seen("counter", "remora_live_dropped_total", "Streams that were too slow.")
+        self.events = self.seen("counter", "remora_events_seen_total", "Accepted events that this process has read.")
+        self.gaps = self.seen("counter", "remora_whale_gaps_total", "Breaks in whales' positions (missed signals) that it has read.")
+        self.rejected = self.seen("counter", "remora_signals_rejected_total", "Signals that do not follow the contract.")
+        self.dead = self.seen("counter", "remora_dead_letters_total", "Records that nobody could read.", "topic")
+        self.lag_records = self.gauge("remora_projection_lag_records", "Records of accepted rounds not in the tables.", "partition")
+        self.lag_seconds = self.gauge("remora_projection_lag_seconds", "For how long there have been such records.", "partition")
+        self.checked = self.gauge("remora_projection_checked_seconds", "Since the projector last looked.", "partition")
+
+
+class Metrics:
+    """One for the app, at `app.state.metrics`, with counts of its own."""
+
+    def __init__(self, settings: Settings, live: Live, ends: LogEnds) -> None:
+        self.meters = ApiMeters()
+        self._settings, self._live, self._ends = settings, live, ends
 
     def note(self, scope: Scope, status: int, seconds: float) -> None:
         """A request was answered. The label is the route's template: a path would make a label of every id."""
         route = getattr(scope.get("route"), "path", "unmatched")
-        self._requests.labels(scope["method"], route, str(status)).inc()
-        self._seconds.labels(scope["method"], route).observe(seconds)
+        self.meters.requests.labels(scope["method"], route, str(status)).inc()
+        self.meters.seconds.labels(scope["method"], route).observe(seconds)
 
     def page(self, partitions: list[Row] | None) -> bytes:
         """All metrics; `partitions` is None when Postgres does not answer."""
-        now = CollectorRegistry()
-        now.register(_Now([*self._dependencies(partitions is not None), *self._process(), *self._log(), *self._lag(partitions)]))
-        return generate_latest(self.registry) + generate_latest(now)
+        return self.meters.page([*self._process(partitions is not None), *self._log(), *self._lag(partitions)])
 
-    def _dependencies(self, postgres: bool) -> Iterator[Metric]:
-        up = GaugeMetricFamily("remora_up", "Whether what the API reads from answers.", labels=["dependency"])
-        up.add_metric(["postgres"], float(postgres))
-        up.add_metric(["kafka"], float(self._ends.known))
-        up.add_metric(["live"], float(self._live.tail.ready.is_set() and not self._live.tail.failed))
-        yield up
+    def _process(self, postgres: bool) -> Iterator[Sample]:
+        live, meters = self._live, self.meters
+        yield meters.up, ["postgres"], float(postgres)
+        yield meters.up, ["kafka"], float(self._ends.known)
+        yield meters.up, ["live"], float(live.tail.ready.is_set() and not live.tail.failed)
+        yield meters.clients, (), len(live.clients)
+        yield meters.dropped, (), live.dropped
+        yield meters.events, (), live.events
+        yield meters.gaps, (), live.gaps
+        yield from meters.former_lives(self._settings)
 
-    def _process(self) -> Iterator[Metric]:
-        live = self._live
-        yield GaugeMetricFamily("remora_live_clients", "Streams of the live feed.", len(live.clients))
-        yield CounterMetricFamily("remora_live_dropped", "Streams that were too slow.", live.dropped)
-        yield CounterMetricFamily("remora_events_seen", "Accepted events that this process has read.", live.events)
-        yield CounterMetricFamily("remora_whale_gaps", "Breaks in whales' positions (missed signals) that it has read.", live.gaps)
-
-    def _log(self) -> Iterator[Metric]:
-        counts = self._ends.counts()
-        dead = CounterMetricFamily("remora_dead_letters", "Records that nobody could read.", labels=["topic"])
-        for topic, count in counts.items():
+    def _log(self) -> Iterator[Sample]:
+        for topic, count in self._ends.counts().items():
             if topic is REJECTED:
-                yield CounterMetricFamily("remora_signals_rejected", "Signals that do not follow the contract.", count)
+                yield self.meters.rejected, (), count
             else:
-                dead.add_metric([topic.name.removesuffix(".dead")], count)
-        yield dead
+                yield self.meters.dead, [topic.name.removesuffix(".dead")], count
 
-    def _lag(self, partitions: list[Row] | None) -> Iterator[Metric]:
-        labels = ["partition"]
-        records = GaugeMetricFamily("remora_projection_lag_records", "Records of accepted rounds not in the tables.", labels=labels)
-        seconds = GaugeMetricFamily("remora_projection_lag_seconds", "For how long there have been such records.", labels=labels)
-        checked = GaugeMetricFamily("remora_projection_checked_seconds", "Since the projector last looked.", labels=labels)
+    def _lag(self, partitions: list[Row] | None) -> Iterator[Sample]:
         rows = {row["partition"]: row for row in partitions or ()}
         for number in range(self._ends.partitions if partitions is not None else 0):
             label, row = [str(number)], rows.get(number) or UNREAD
             if self._ends.known:
                 behind, since = self._ends.behind(number, row["position"] or 0)
-                records.add_metric(label, behind)
-                seconds.add_metric(label, max(since, float(row["lag_seconds"] or 0)) if behind else 0.0)
+                yield self.meters.lag_records, label, behind
+                yield self.meters.lag_seconds, label, max(since, float(row["lag_seconds"] or 0)) if behind else 0.0
             if row["checked_ms_ago"] is not None:
-                checked.add_metric(label, row["checked_ms_ago"] / 1000)
-        yield from (records, seconds, checked)
-
-
-class _Now:
-    """A collector of what was just found."""
-
-    def __init__(self, found: list[Metric]) -> None:
-        self._found = found
-
-    def collect(self) -> list[Metric]:
-        """What was found."""
-        return self._found
+                yield self.meters.checked, label, row["checked_ms_ago"] / 1000
 
 
 class Timed:

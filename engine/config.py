@@ -33,6 +33,11 @@ class Settings(BaseSettings):
     test_data: Path = Path("../shared/data")
     ready_file: Path | None = None
     """Where a role says once that it serves (see `engine/lifecycle.py`); unset outside of a supervisor."""
+    exits: str = ""
+    """Exit codes of this process's former lives, as its supervisor counted them."""
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = Field(0, ge=0, le=65535)
+    """Where a role other than the api answers `/metrics` (docs/metrics.md); 0: nowhere. Each process of a machine needs its own."""
 
     tick_ms: int = Field(1000, ge=50)
     round_max_records: int = Field(2000, ge=1)

@@ -28,6 +28,8 @@ SETTLED_S: Final = 10.0
 """A child that lived this long starts again without delay."""
 STOP_S: Final = 10.0
 POLL_S: Final = 0.02
+KEPT_EXITS: Final = 1000
+"""Former lives that a child is told of, for its `/metrics`."""
 
 
 @dataclass
@@ -60,7 +62,8 @@ class Child:
         self.log_start = self.log.stat().st_size if self.log.exists() else 0
         self.started = time.monotonic()
         self.noted = False
-        self.process = children.spawn(self.command, self.log, env=self.env)
+        former = {"REMORA_EXITS": ",".join(map(str, self.exit_codes[-KEPT_EXITS:]))}
+        self.process = children.spawn(self.command, self.log, env=self.env | former)
 
     def note_end(self) -> None:
         """Keep the exit code of a life that ended, and say when the next one may begin."""

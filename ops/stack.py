@@ -55,6 +55,8 @@ class Stack:
         self.kafka: EmbeddedKafka
         self.postgres: EmbeddedPostgres
         self.supervisor: Supervisor
+        self.metrics_ports: dict[str, int] = {}
+        """By role, where `/metrics` is answered (the api answers on its own port)."""
         self.api_key: SecretStr
         """A key of the API that may do everything."""
 
@@ -91,8 +93,10 @@ class Stack:
         self.api_key = create_key(self.settings, "whoever started the stack", ["admin"]).secret
         self.supervisor.wait_ready("simulator")
         self._step("processes")
+        self.metrics_ports = {role: free_port() for role in self.roles if role != "api"}
         for role in self.roles:
-            self.supervisor.start(role)
+            port = self.metrics_ports.get(role, 0)
+            self.supervisor.start(role, env={"REMORA_METRICS_PORT": str(port)} if port else None)
         for role in self.roles:
             self.supervisor.wait_ready(role)
 

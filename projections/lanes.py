@@ -27,6 +27,21 @@ class EventLane:
         """The offset of the next record to feed."""
         return self._reader.next_offset
 
+    @property
+    def void_rounds(self) -> int:
+        """Rounds read that do not count."""
+        return self._reader.void_rounds
+
+    @property
+    def void_events(self) -> int:
+        """Events read that do not count."""
+        return self._reader.void_events
+
+    @property
+    def epoch(self) -> int:
+        """The newest claim that was read."""
+        return self._reader.epoch
+
     def begins_with(self, timestamp: int) -> None:
         """The append time of the next record, looked at before it is read."""
         self._newest_ms = timestamp

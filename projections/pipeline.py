@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from aiokafka import TopicPartition
 
+from projections import meters
 from projections.executions import ExecutionLane
 from projections.lanes import EventLane
 from projections.recorder import Advance, application_name
@@ -99,8 +100,14 @@ class Pipeline:
         steps = [lane.begin() for lane in ready]
         work = Work(self._batch, steps, [lane.writing for lane in ready])
         self._batch = self._store.batch()
-        self._writing = asyncio.ensure_future(asyncio.to_thread(self._store.apply, work, busy, self._bury()))
+        self._writing = asyncio.ensure_future(self._write(work, busy))
         self._steps = steps
+
+    async def _write(self, work: Work, busy: list[ExecutionLane]) -> None:
+        with meters.BATCH_SECONDS.time():
+            await asyncio.to_thread(self._store.apply, work, busy, self._bury())
+        meters.BATCH_EVENTS.observe(work.batch.events)
+        meters.EVENTS.inc(work.batch.events)
 
     async def settle(self) -> None:
         """Wait for the batch under way, if there is one; its steps are then behind us."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import psycopg
@@ -25,7 +25,9 @@ from engine.lifecycle import announce_ready
 from engine.log.consume import open_consumer
 from engine.log.fetch import fetch_range
 from engine.log.topics import ensure_topics
+from engine.meters import Sample
 from engine.topology import DEAD, EVENTS, EXECUTIONS, MARKET_REPORTS
+from projections import meters
 from projections.batch import Poison
 from projections.marks import Marks
 from projections.migrate import ensure
@@ -58,7 +60,8 @@ async def run(settings: Settings) -> None:
     await ensure_topics(settings)
     await asyncio.to_thread(ensure, settings.database_url.get_secret_value())
     try:
-        await project(settings)
+        async with meters.PROJECTOR.serve(settings):
+            await project(settings)
     except Exception as error:
         die(error)
 
@@ -70,11 +73,13 @@ async def project(settings: Settings) -> None:
         try:
             async with open_consumer(settings, max_poll_records=BATCH_EVENTS, check_crcs=False) as consumer:
                 session = await Session.begin(settings, consumer)
+                meters.SESSIONS.inc()
                 try:
                     if not announced:
                         announce_ready(settings, "projector")
                         announced = True
-                    await session.run()
+                    async with meters.PROJECTOR.watch(session.samples):
+                        await session.run()
                 finally:
                     await session.end()
         except (*WORLD, asyncio.CancelledError) as error:
@@ -100,6 +105,7 @@ class Session:
         self._looked = 0.0
         self._swept = -SWEEP_S
         self._pipeline = Pipeline(store, self._bury_soon)
+        self._event_ends: dict[int, int] = {}
         self._marks: Marks | None = None
         self._marks_from = TopicPartition(settings.topic(MARKET_REPORTS), 0)
 
@@ -117,6 +123,11 @@ class Session:
         await self._pipeline.end()
         if self._producer is not None:
             await self._producer.stop()  # type: ignore[no-untyped-call]
+
+    def samples(self) -> Iterator[Sample]:
+        """What `/metrics` shows of the partitions of this session."""
+        yield meters.PARTITIONS, (), len(self._pipeline.lanes)
+        yield from meters.lane_samples(self._pipeline.lanes.values(), self._event_ends)
 
     async def run(self) -> None:
         """Read, write, look around; ends only with an error."""
@@ -170,6 +181,7 @@ class Session:
         return lambda topic, poison: asyncio.run_coroutine_threadsafe(self._bury(topic, poison), loop).result()
 
     async def _bury(self, topic: str, poison: Sequence[Poison]) -> None:
+        meters.POISON.labels(topic).inc(len(poison))
         for each in poison:
             log.error("%s[%s] offset %s cannot be projected: %s", topic, each.partition, each.offset, each.reason)
             producer = await self._dead_letters()
@@ -204,7 +216,9 @@ class Session:
         """Note how far behind each partition is, against ends that are fetched for this; write marks; take what others lost."""
         await self._pipeline.settle()
         if self._pipeline.lanes:
-            lags = [self._lag(partition, end) for partition, end in (await self._ends()).items()]
+            ends = await self._ends()
+            self._event_ends = {tp.partition: end for tp, end in ends.items() if tp.topic == self._settings.topic(EVENTS)}
+            lags = [self._lag(partition, end) for partition, end in ends.items()]
             await asyncio.to_thread(self._store.note_lag, lags)
         if self._marks is not None:
             await self._bury(MARKET_REPORTS.name, self._marks.poison)

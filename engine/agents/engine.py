@@ -10,18 +10,20 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 from aiokafka import AIOKafkaProducer
 from faust.types import TP
 from faust.types.tuples import Message
 
+from engine.agents import meters
 from engine.agents.app import LogApp, build_app, consume, run_loop, run_worker
 from engine.agents.shard import Shard
 from engine.config import Settings
 from engine.log.reach import start_producer
 from engine.log.topics import ensure_topics
+from engine.meters import Sample
 from engine.topology import INBOX
 
 ROLE = "engine"
@@ -87,6 +89,16 @@ class Engine:
         consumer = self.app.consumer
         (consumer.on_buffer_full if full else consumer.on_buffer_drop)(tp)
 
+    def samples(self) -> Iterator[Sample]:
+        """What `/metrics` shows of the shards of this process."""
+        loaded = [shard for number, shard in self.shards.items() if self._is_loaded(number)]
+        yield meters.SHARDS, (), len(loaded)
+        for shard in loaded:
+            yield from shard.samples()
+            lag = meters.behind(self.app, TP(self._settings.topic(INBOX), shard.shard), shard.next_inbox)
+            if lag is not None:
+                yield meters.LAG, (str(shard.shard),), lag
+
     async def close(self) -> None:
         """Finish what is in flight."""
         for number in list(self.shards):
@@ -98,7 +110,8 @@ async def run(settings: Settings) -> None:
     await ensure_topics(settings)
     producer = await start_producer(settings, f"remora-{ROLE}-{settings.instance}")
     engine = Engine(settings, producer)
-    await run_worker(engine.app, settings, ROLE)
+    async with meters.ENGINE.serve(settings, engine.samples):
+        await run_worker(engine.app, settings, ROLE)
     await engine.close()
     await producer.stop()  # type: ignore[no-untyped-call]
 

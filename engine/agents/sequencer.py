@@ -10,14 +10,16 @@ While one batch waits for its acks the next one gathers: a lone signal leaves at
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final, cast
 
 from aiokafka import AIOKafkaProducer
 from faust.types import TP
 from faust.types.tuples import Message
 
+from engine.agents import meters
 from engine.agents.app import LogApp, build_app, consume, run_loop, run_worker
 from engine.agents.seq_queue import ReleaseDesk
 from engine.agents.seq_resume import answered_through, codes_by_topic, holds_records, resume_positions
@@ -32,7 +34,8 @@ from engine.log.inbox import ALL_SHARDS, InboxAppend, InboxWriter
 from engine.log.publish import Publisher
 from engine.log.reach import start_producer
 from engine.log.topics import ensure_topics
-from engine.topology import CONTROL, EXECUTIONS, FOLLOWER_COMMANDS, MARKET_REPORTS, SIGNALS
+from engine.meters import Sample, age_s
+from engine.topology import CONTROL, EXECUTIONS, FOLLOWER_COMMANDS, MARKET_REPORTS, SIGNALS, SOURCES
 
 ROLE: Final = "sequencer"
 BATCH: Final = 1000
@@ -95,6 +98,7 @@ class Sequencer:
             await self._desk.load()
         positions = await resume_positions(self._settings, tps)
         self._next = dict(positions)
+        meters.PLACED.inc()
         return positions
 
     async def revoked(self, _: frozenset[TP]) -> None:
@@ -132,6 +136,7 @@ class Sequencer:
                     self._room.set()
 
     async def _append(self, batch: list[Source]) -> None:
+        began = time.monotonic()
         appends: list[InboxAppend] = []
         answers: list[Refused] = []
         for source in batch:
@@ -146,6 +151,7 @@ class Sequencer:
         # Answers first: once a shard has seen a later record of their source, no successor comes back to what was unreadable.
         await self._answer(answers)
         await self._inbox.append(appends)
+        meters.count_batch(Counter(source.topic.name for source in batch), len(appends), time.monotonic() - began)
 
     def _with_names(self, routed: Routed) -> Routed:
         """A release as the shards get it: requests are answered by another record."""
@@ -161,6 +167,7 @@ class Sequencer:
             tp = TP(self._settings.topic(source.topic), source.partition)
             if source.offset > self._answered.get(tp, -1):
                 self._answered[tp] = source.offset
+                meters.REFUSED.labels(source.topic.name).inc()
                 key = source.record.key
                 sent.append(
                     await self._publisher.send_raw(refused.topic, refused.value, 0, key if key and len(key) <= MAX_KEY_BYTES else None)
@@ -175,6 +182,17 @@ class Sequencer:
             if self._control in self._next:
                 self._tick_due = True
                 self._wake.set()
+
+    def samples(self) -> Iterator[Sample]:
+        """What `/metrics` shows of the sources of this process."""
+        yield meters.WAITING, (), len(self._waiting)
+        yield meters.WAITING_SECONDS, (), age_s(self._waiting[0].record.appended_ms if self._waiting else None)
+        yield meters.SOURCES, (), len(self._next)
+        lags: Counter[str] = Counter()
+        for tp, next_offset in self._next.items():
+            lags[SOURCES[self._codes[tp.topic]].name] += meters.behind(self.app, tp, next_offset) or 0
+        for topic, lag in lags.items():
+            yield meters.SOURCE_LAG, (topic,), lag
 
     async def answer_requests(self) -> None:
         """Name the signals that requests let pass."""
@@ -194,7 +212,8 @@ async def run(settings: Settings) -> None:
     producer = await start_producer(settings, f"remora-{ROLE}-{settings.instance}")
     sequencer = Sequencer(settings, producer)
     jobs = [asyncio.create_task(_or_die(job)) for job in (sequencer.work, sequencer.tick, sequencer.answer_requests)]
-    await run_worker(sequencer.app, settings, ROLE)
+    async with meters.SEQUENCER.serve(settings, sequencer.samples):
+        await run_worker(sequencer.app, settings, ROLE)
     for job in jobs:
         job.cancel()
     await producer.stop()  # type: ignore[no-untyped-call]

@@ -11,12 +11,13 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
 
+from engine.agents import meters
 from engine.agents.loading import load_shard
 from engine.config import Settings
 from engine.domain.events import RoundCommitted
@@ -31,6 +32,7 @@ from engine.log.reader import Position, behind, chain
 from engine.log.replay import Loaded
 from engine.log.snapshots import write_snapshot
 from engine.log.writer import Keyed, ShardWriter
+from engine.meters import Sample, age_s
 from engine.topology import EVENTS
 
 log = logging.getLogger(__name__)
@@ -73,7 +75,9 @@ class Shard:
 
     async def load(self) -> None:
         """Claim the shard, fold its log up to the claim, send what may not have been sent, and begin to work."""
-        loaded: Loaded = await load_shard(self.settings, self.writer, self.owner)
+        meters.CLAIMS.inc()
+        with meters.LOAD_SECONDS.time():
+            loaded: Loaded = await load_shard(self.settings, self.writer, self.owner)
         self.state: ShardState = loaded.state
         self.position: Position = loaded.position
         self._slot, self._snapshot_id = loaded.next_slot, loaded.snapshot_id
@@ -101,6 +105,14 @@ class Shard:
         if not self._is_full and len(self._queue) >= QUEUE_HIGH:
             self._is_full = True
             self._full(True)
+
+    def samples(self) -> Iterator[Sample]:
+        """What `/metrics` shows of the shard."""
+        shard = (str(self.shard),)
+        yield meters.QUEUED, shard, len(self._queue)
+        yield meters.LAG_SECONDS, shard, age_s(self._queue[0][2] if self._queue else None)
+        yield meters.SINCE_SNAPSHOT, shard, self.position.next_id - self._snapshot_id
+        yield from meters.shard_samples(self.state)
 
     async def pause(self) -> None:
         """Forget what is queued and finish the round in flight, so that the next owner's claim comes behind it."""
@@ -145,13 +157,15 @@ class Shard:
             self._full(False)
 
     async def _round(self) -> None:
+        began = time.monotonic()
         events, has_source = await self._decide()
         if not events and not has_source and time.monotonic() - self._marked_at < IDLE_MARKER_S:
             self._queue_commands()
             return
-        marker = self._marker(events)
+        marker, decided_at = self._marker(events), time.monotonic()
         offset = await self.writer.write_round(events, marker)
         self._marked_at = time.monotonic()
+        meters.count_round(marker, self._marked_at - began, self._marked_at - decided_at)
         fold_marker(self.state, marker)
         self.position = behind(marker, offset)
         self._queue_commands()
@@ -166,13 +180,17 @@ class Shard:
             offset, value, append_ms = self._queue.popleft()
             record = decode_inbox(value)
             has_source = has_source or record.src is not None
-            events += [encode_event(event) for event in decide(self.state, record, append_ms)]
+            decided = decide(self.state, record, append_ms)
+            if decided:
+                meters.count_decisions(decided)
+                events += [encode_event(event) for event in decided]
             self.next_inbox = offset + 1
             records += 1
             if time.monotonic() > pause_at:
                 await asyncio.sleep(0)
                 pause_at = time.monotonic() + SLICE_S
         self.decided_records += records
+        meters.DECIDED.inc(records)
         return events, has_source
 
     def _marker(self, events: list[Keyed]) -> RoundCommitted:
@@ -213,6 +231,7 @@ class Shard:
                 self._commands.task_done()
             await self.writer.send_commands(commands)
             self._sent_through = commands[-1].seq
+            meters.COMMANDS.inc(len(commands))
             self._commands.task_done()
 
     def _maybe_snapshot(self) -> None:
@@ -225,3 +244,4 @@ class Shard:
     async def _snapshot(self, position: Position, chunks: Iterable[bytes]) -> None:
         slot, self._slot = self._slot, 1 - self._slot
         await write_snapshot(self._producer, self.settings, self.shard, slot, position, chunks)
+        meters.SNAPSHOTS.inc()

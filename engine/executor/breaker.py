@@ -31,6 +31,11 @@ class Breaker:
         """Whether only probes may go."""
         return self._open_until is not None
 
+    @property
+    def failures(self) -> int:
+        """Requests in a row without a verdict."""
+        return self._failures
+
     def delay(self, is_exit: bool) -> float:
         """Seconds until an order of this kind may be sent; 0 = now."""
         if self._open_until is None:

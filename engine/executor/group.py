@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NoReturn
 
 import msgspec
@@ -18,11 +18,13 @@ from aiokafka.structs import OffsetAndMetadata
 
 from engine.config import Settings
 from engine.errors import LogCorrupt
+from engine.executor import meters
 from engine.executor.jobs import Account
 from engine.executor.scheduler import Scheduler
 from engine.executor.seqs import SeqGap, Seqs
 from engine.executor.shard import Shard
 from engine.executor.takeover import take_over
+from engine.meters import Sample
 from engine.topology import EXECUTIONS, TRADE_COMMANDS
 
 log = logging.getLogger(__name__)
@@ -115,6 +117,7 @@ class Shards(ConsumerRebalanceListener):
         return ends[tp] == shard.journal.next_offset
 
     async def _take_over(self, partition: int) -> Shard:
+        meters.CLAIMS.inc()
         journal, history, found = await take_over(
             self._settings, self._producer, partition, f"executor-{self._settings.instance}", self._die
         )
@@ -138,7 +141,16 @@ class Shards(ConsumerRebalanceListener):
     def _loading_now(self) -> set[int]:
         return {partition for partition, task in self._loading.items() if not task.done()}
 
+    def samples(self) -> Iterator[Sample]:
+        """What `/metrics` shows of the shards of this process."""
+        yield meters.SHARDS, (), sum(not shard.paused for shard in self.owned.values())
+        for number, shard in self.owned.items():
+            end = self._consumer.highwater(TopicPartition(self._topic, number))  # type: ignore[no-untyped-call]
+            if end is not None:
+                yield meters.LAG, (str(number),), max(end - shard.next_command, 0)
+
     def _feed(self, tp: TopicPartition, shard: Shard, records: list[ConsumerRecord[bytes, bytes]]) -> None:
+        meters.COMMANDS.inc(len(records))
         try:
             for record in records:
                 shard.read(record.offset, record.value or b"")

@@ -53,6 +53,11 @@ class Bucket:
         """Count a request."""
         self._level -= cost
 
+    def left(self, now: float) -> float:
+        """Share of the burst that is left."""
+        self.delay(0.0, now)
+        return max(self._level / self._burst, 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class VenueRates:
@@ -154,6 +159,15 @@ class Limits:
         for each in (*buckets, bucket):
             each.take(cost if each is bucket else 1)
         return 0.0
+
+    def left(self, venue: Venue) -> tuple[float, float]:
+        """Shares of the IP's burst that are left: for orders (and all else), and for reports alone."""
+        now, shared = self._clock(), _SHARED_IP.get(venue, venue)
+        return self._ip[shared].left(now), self._reports[shared].left(now)
+
+    def ip_paused_s(self, venue: Venue) -> float:
+        """For how long the venue has forbidden this IP to ask."""
+        return max(self._paused_ip.get(_SHARED_IP.get(venue, venue), 0.0) - self._clock(), 0.0)
 
     def pause(self, account: Account, verdict: Judgement) -> float:
         """Obey a venue's `Retry-After` (or what its documentation demands); gives the seconds."""

@@ -6,6 +6,7 @@ Enters: a job. Leaves: a `Step`: done (an end state is on the log), another atte
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -17,6 +18,7 @@ from engine.exchanges.port import Answer, CallFailed, Credential, Exchange, Hint
 from engine.executor.breaker import Breaker
 from engine.executor.jobs import Account, Again, Done, Job, Step, Unresolved
 from engine.executor.limits import Limits
+from engine.executor.meters import count_attempt
 from engine.executor.switches import Switches
 
 log = logging.getLogger(__name__)
@@ -183,7 +185,9 @@ class Placement:
         job.attempted_at = job.attempted_at or sent_at
         job.since = job.since or sent_at
         job.fence = sent_at + desk.recv_window_ms
+        began = time.perf_counter()
         answer = await desk.exchanges[order.venue].place(keys, replace(request, sent_at=sent_at))
+        count_attempt(job, answer.judgement, time.perf_counter() - began)
         return await self._act(job, answer)
 
     async def _act(self, job: Job, answer: Answer) -> Step:

@@ -21,6 +21,7 @@ from engine.executor.accounts import Directory
 from engine.executor.jobs import Account
 from engine.executor.journal import Journal, JournalClosed
 from engine.executor.limits import Limits
+from engine.executor.meters import REPORTS
 
 log = logging.getLogger(__name__)
 COALESCE_S: Final = 1.0
@@ -142,8 +143,10 @@ class AccountReports:
         try:
             view = await self._exchanges[venue].account(keys, self._marks.get(venue, {}))
         except CallFailed as error:
+            REPORTS.labels(venue, "failed").inc()
             self._failed(account, error)
             return
+        REPORTS.labels(venue, "read").inc()
         in_flight = max(before, self._in_flight(account))
         if not in_flight:
             self._views[account] = view

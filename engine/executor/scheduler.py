@@ -66,6 +66,11 @@ class Scheduler:
         self._dispatch_soon()
 
     @property
+    def free(self) -> int:
+        """Orders that may be attempted beyond those under way."""
+        return self._free
+
+    @property
     def busy(self) -> bool:
         """Every slot is taken: orders wait."""
         return self._free <= 0

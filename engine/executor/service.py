@@ -12,7 +12,7 @@ import logging
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, NoReturn
 
 from aiokafka.errors import KafkaError
@@ -22,6 +22,7 @@ from engine.domain.values import VENUES
 from engine.exchanges.session import open_net, open_paper_net
 from engine.exchanges.venues import open_venues
 from engine.exchanges.wire import now_ms
+from engine.executor import meters
 from engine.executor.accounts import Directory, load_master_key
 from engine.executor.breaker import Breaker
 from engine.executor.funding import FundingReports
@@ -40,6 +41,7 @@ from engine.fate import die
 from engine.lifecycle import announce_ready
 from engine.log import reach
 from engine.log.writer import build_producer
+from engine.meters import Sample
 from engine.topology import MARKET_REPORTS, shard_of
 
 log = logging.getLogger(__name__)
@@ -187,6 +189,14 @@ class Executor:
             self.sweep(),
         ]
 
+    def samples(self) -> Iterator[Sample]:
+        """What `/metrics` shows of this process."""
+        yield meters.FREE, (), self.scheduler.free
+        yield from self.shards.samples()
+        yield from meters.order_samples(self.scheduler.jobs(), VENUES)
+        yield from meters.venue_samples(self._limits, self._breakers)
+        yield from meters.account_samples(self.directory.accounts())
+
     async def run(self) -> None:
         """Serve until cancelled; any task that ends ends the process. Raises `DependencyUnreachable`."""
         await self.start()
@@ -198,7 +208,8 @@ class Executor:
             await self.shards.start()
             tasks += [asyncio.create_task(task) for task in self.tasks()]
             announce_ready(self.settings, "executor")
-            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            async with meters.EXECUTOR.serve(self.settings, self.samples):
+                ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await next(iter(ended))
         except KafkaError as error:
             raise reach.clearly(self.settings, error) from error

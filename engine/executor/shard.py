@@ -15,6 +15,7 @@ from engine.errors import LogCorrupt
 from engine.executor.history import History, OpenAttempt
 from engine.executor.jobs import Account, Job
 from engine.executor.journal import Journal
+from engine.executor.meters import count_settled
 from engine.executor.scheduler import Scheduler
 from engine.executor.seqs import FundingMark, Hint, Seqs
 
@@ -76,6 +77,7 @@ class Shard:
         await self.journal.append(settled, settled.follower_id)
         self.seqs.end(job.seq)
         self.jobs.pop(job.order.command_id, None)
+        count_settled(job, settled)
         self.settled(job.account)
 
     def resume_point(self) -> tuple[int, Hint] | None:
