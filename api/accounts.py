@@ -11,8 +11,8 @@ from pydantic import AwareDatetime, BaseModel
 
 from api.errors import READS, answers
 from api.followers import FollowerPath, find_follower, own
-from api.pages import Cursor, Limit, read_number, read_text, read_time
-from api.reading import Freshness, MinPosition, Reading, rows_of
+from api.pages import read_number, read_text, read_time
+from api.reading import Freshness, MinPosition, Paging, Reading, rows_of
 from api.security import Reader
 from engine.domain.values import Venue
 from projections.ids import user_id
@@ -86,19 +86,15 @@ def to_point(row: dict[str, Any]) -> Point:
 
 @router.get("/accounts")
 async def list_accounts(
-    reads: Reading,
+    paging: Paging,
     caller: Reader,
     follower: Text = None,
     exchange: Venue | None = None,
-    cursor: Cursor = None,
-    limit: Limit = 100,
-    min_position: MinPosition = None,
 ) -> Accounts:
     """Exchange accounts with their newest equity."""
-    await reads.wait_for(min_position)
-    fresh = await reads.freshness()
+    fresh = await paging.ready()
     filters = {"user_id": rows_of(caller, follower), "venue": exchange}
-    rows, following = await reads.page("list_accounts", filters, ("user_id", "venue"), (read_number, read_text), cursor, limit)
+    rows, following = await paging.rows("list_accounts", filters, ("user_id", "venue"), (read_number, read_text))
     return Accounts(items=[to_account(row) for row in rows], next=following, freshness=fresh)
 
 
@@ -116,21 +112,17 @@ async def get_profit(reads: Reading, caller: Reader, follower_id: FollowerPath, 
 
 @router.get("/followers/{follower_id}/equity", responses=answers(404))
 async def get_equity(
-    reads: Reading,
+    paging: Paging,
     caller: Reader,
     follower_id: FollowerPath,
     exchange: Venue | None = None,
     since: AwareDatetime | None = None,
     until: AwareDatetime | None = None,
-    cursor: Cursor = None,
-    limit: Limit = 100,
-    min_position: MinPosition = None,
 ) -> Curve:
     """The equity curve in steps of five minutes."""
     own(caller, follower_id)
-    await reads.wait_for(min_position)
-    fresh = await reads.freshness()
-    await find_follower(reads, caller, follower_id)
+    fresh = await paging.ready()
+    await find_follower(paging.reads, caller, follower_id)
     filters = {"user_id": user_id(follower_id), "venue": exchange, "since": since, "until": until}
-    rows, following = await reads.page("equity_page", filters, ("bucket_at", "venue"), (read_time, read_text), cursor, limit)
+    rows, following = await paging.rows("equity_page", filters, ("bucket_at", "venue"), (read_time, read_text))
     return Curve(items=[to_point(row) for row in rows], next=following, freshness=fresh)

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from api.errors import READS, answers
-from api.pages import Cursor, Limit, read_number, read_time
-from api.reading import Freshness, MinPosition, Reading, rows_of
+from api.pages import read_number, read_time
+from api.reading import Freshness, Paging, rows_of
 from api.security import Reader
 
 router = APIRouter(prefix="/v1/decisions", tags=["decisions"], responses=answers(*READS))
@@ -68,20 +68,16 @@ def to_decision(row: dict[str, Any]) -> Decision:
 
 @router.get("")
 async def list_decisions(
-    reads: Reading,
+    paging: Paging,
     caller: Reader,
     signal: Text = None,
     follower: Text = None,
     whale: Text = None,
     outcome: Literal["copied", "reduced", "skipped"] | None = None,
     reason: Text = None,
-    cursor: Cursor = None,
-    limit: Limit = 100,
-    min_position: MinPosition = None,
 ) -> Decisions:
     """Decisions, newest first."""
-    await reads.wait_for(min_position)
-    fresh = await reads.freshness()
+    fresh = await paging.ready()
     filters = {
         "user_id": rows_of(caller, follower),
         "signal_key": signal,
@@ -89,5 +85,5 @@ async def list_decisions(
         "outcome": outcome,
         "reason": reason,
     }
-    rows, following = await reads.page("list_decisions", filters, ORDER, (read_time, read_number, read_number), cursor, limit)
+    rows, following = await paging.rows("list_decisions", filters, ORDER, (read_time, read_number, read_number))
     return Decisions(items=[to_decision(row) for row in rows], next=following, freshness=fresh)

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from api.errors import READS, WRITES, Conflict, Forbidden, Unknown, answers
 from api.inputs import FollowerBody, FollowerPatch, TermsBody, patched, settings_of, terms_of
-from api.pages import Cursor, Limit, read_number
-from api.reading import Freshness, MinPosition, Reading, Reads, rows_of
+from api.pages import read_number
+from api.reading import Freshness, MinPosition, Paging, Reading, Reads, rows_of
 from api.security import Follower as Follow
 from api.security import Principal, Reader, Trader
 from api.writing import Accepted, Writing
@@ -99,19 +99,15 @@ def own(caller: Principal, follower_id: str) -> None:
 
 @router.get("")
 async def list_followers(
-    reads: Reading,
+    paging: Paging,
     caller: Reader,
     whale: Text = None,
     mode: Mode | None = None,
-    cursor: Cursor = None,
-    limit: Limit = 100,
-    min_position: MinPosition = None,
 ) -> Followers:
     """Followers, or those of one whale."""
-    await reads.wait_for(min_position)
-    fresh = await reads.freshness()
+    fresh = await paging.ready()
     filters = {"user_id": rows_of(caller, None), "mode": mode, "whale_id": whale_number(whale) if whale else None}
-    rows, following = await reads.page("list_followers", filters, ("id",), (read_number,), cursor, limit)
+    rows, following = await paging.rows("list_followers", filters, ("id",), (read_number,))
     return Followers(items=[to_follower(row) for row in rows], next=following, freshness=fresh)
 
 

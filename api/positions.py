@@ -10,8 +10,8 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 
 from api.errors import READS, WRITES, Conflict, Unknown, answers
-from api.pages import Cursor, Limit, read_number
-from api.reading import Freshness, MinPosition, Reading, rows_of
+from api.pages import read_number
+from api.reading import Freshness, MinPosition, Paging, Reading, rows_of
 from api.security import Reader, Trader
 from api.writing import Accepted, Writing
 from engine.domain.messages import ClosePosition
@@ -70,20 +70,16 @@ def to_position(row: dict[str, object]) -> Position:
 
 @router.get("")
 async def list_positions(
-    reads: Reading,
+    paging: Paging,
     caller: Reader,
     follower: Text = None,
     whale: Text = None,
     status: Literal["open", "pending", "closed"] | None = None,
     exchange: Venue | None = None,
     symbol: Text = None,
-    cursor: Cursor = None,
-    limit: Limit = 100,
-    min_position: MinPosition = None,
 ) -> Positions:
     """Lots, newest first."""
-    await reads.wait_for(min_position)
-    fresh = await reads.freshness()
+    fresh = await paging.ready()
     filters = {
         "user_id": rows_of(caller, follower),
         "whale": whale,
@@ -91,7 +87,7 @@ async def list_positions(
         "exchange": exchange,
         "symbol": symbol,
     }
-    rows, following = await reads.page("list_positions", filters, ("id",), (read_number,), cursor, limit)
+    rows, following = await paging.rows("list_positions", filters, ("id",), (read_number,))
     return Positions(items=[to_position(row) for row in rows], next=following, freshness=fresh)
 
 

@@ -11,7 +11,7 @@ from fastapi import Depends, Query, Request
 from pydantic import BaseModel, Field
 
 from api.errors import BadPosition, NotVisibleYet
-from api.pages import Reader, decode_cursor, encode_cursor
+from api.pages import Cursor, Limit, Reader, decode_cursor, encode_cursor
 from api.security import Principal
 from engine.config import Settings
 from engine.topology import BROADCAST_SOURCES, EVENTS, SOURCES
@@ -128,3 +128,29 @@ async def _reads(request: Request) -> Reads:
 
 
 Reading = Annotated[Reads, Depends(_reads)]
+
+
+class Paged:
+    """What every list is asked besides its filters. Nothing is waited for before the route says so: by then it knows who asks."""
+
+    def __init__(self, reads: Reads, cursor: str | None, limit: int, min_position: str | None) -> None:
+        self.reads, self.cursor, self.limit, self._min_position = reads, cursor, limit, min_position
+
+    async def ready(self) -> Freshness:
+        """When the tables have come to `min_position`: how fresh they are."""
+        await self.reads.wait_for(self._min_position)
+        return await self.reads.freshness()
+
+    async def rows(
+        self, name: str, filters: Mapping[str, Any], keys: Sequence[str], readers: Sequence[Reader]
+    ) -> tuple[list[Row], str | None]:
+        """The page that was asked for, as `Reads.page`."""
+        return await self.reads.page(name, filters, keys, readers, self.cursor, self.limit)
+
+
+async def _paged(reads: Reading, cursor: Cursor = None, limit: Limit = 100, min_position: MinPosition = None) -> Paged:
+    return Paged(reads, cursor, limit, min_position)
+
+
+Paging = Annotated[Paged, Depends(_paged)]
+"""For routes that list: the parameters `cursor`, `limit` and `min_position`, said once."""

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict
 
 from api.errors import READS, WRITES, Unknown, answers
-from api.pages import Cursor, Limit, read_number, read_time
-from api.reading import Freshness, MinPosition, Reading
+from api.pages import read_number, read_time
+from api.reading import Freshness, MinPosition, Paging, Reading
 from api.security import Operator, Reader
 from api.writing import Accepted, Writing
 from engine.contracts.check import check_data
@@ -98,20 +98,16 @@ def to_signal(row: dict[str, object]) -> Signal:
 
 @router.get("")
 async def list_signals(
-    reads: Reading,
+    paging: Paging,
     caller: Reader,
     status: Status | None = None,
     priority: Priority | None = None,
     source: SignalSource | None = None,
     whale: Text = None,
     symbol: Text = None,
-    cursor: Cursor = None,
-    limit: Limit = 100,
-    min_position: MinPosition = None,
 ) -> Signals:
     """Signals, newest first."""
-    await reads.wait_for(min_position)
-    fresh = await reads.freshness()
+    fresh = await paging.ready()
     filters = {
         "status": [status, status.lower()] if status else None,
         "priority": priority,
@@ -119,7 +115,7 @@ async def list_signals(
         "whale_id": whale_number(whale) if whale else None,
         "symbol": symbol,
     }
-    rows, following = await reads.page("list_signals", filters, ("detected_at", "id"), (read_time, read_number), cursor, limit)
+    rows, following = await paging.rows("list_signals", filters, ("detected_at", "id"), (read_time, read_number))
     return Signals(items=[to_signal(row) for row in rows], next=following, freshness=fresh)
 
 

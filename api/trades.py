@@ -10,8 +10,8 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 
 from api.errors import READS, Unknown, answers
-from api.pages import Cursor, Limit, read_number, read_time
-from api.reading import Freshness, MinPosition, Reading, rows_of
+from api.pages import read_number, read_time
+from api.reading import Freshness, MinPosition, Paging, Reading, rows_of
 from api.security import Reader
 from engine.domain.values import OrderKind, Venue
 
@@ -83,7 +83,7 @@ def to_trade(row: dict[str, object]) -> Trade:
 
 @router.get("")
 async def list_trades(
-    reads: Reading,
+    paging: Paging,
     caller: Reader,
     follower: Text = None,
     signal: Text = None,
@@ -92,13 +92,9 @@ async def list_trades(
     exchange: Venue | None = None,
     symbol: Text = None,
     kind: OrderKind | None = None,
-    cursor: Cursor = None,
-    limit: Limit = 100,
-    min_position: MinPosition = None,
 ) -> Trades:
     """Orders, newest first."""
-    await reads.wait_for(min_position)
-    fresh = await reads.freshness()
+    fresh = await paging.ready()
     filters = {
         "user_id": rows_of(caller, follower),
         "signal_key": signal,
@@ -108,7 +104,7 @@ async def list_trades(
         "symbol": symbol,
         "kind": kind,
     }
-    rows, following = await reads.page("list_trades", filters, ("created_at", "id"), (read_time, read_number), cursor, limit)
+    rows, following = await paging.rows("list_trades", filters, ("created_at", "id"), (read_time, read_number))
     return Trades(items=[to_trade(row) for row in rows], next=following, freshness=fresh)
 
 

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict
 
 from api.errors import READS, WRITES, Unknown, answers
-from api.pages import Cursor, Limit, decode_cursor, encode_cursor, read_number
-from api.reading import Freshness, MinPosition, Reading
+from api.pages import decode_cursor, encode_cursor, read_number
+from api.reading import Freshness, MinPosition, Paging, Reading
 from api.security import Admin, Reader
 from api.writing import Accepted, Writing
 from engine.contracts.types import Id, SignedAmount, Symbol
@@ -81,16 +81,13 @@ def to_whale(row: dict[str, Any]) -> Whale:
 
 
 @router.get("")
-async def list_whales(
-    reads: Reading, caller: Reader, cursor: Cursor = None, limit: Limit = 100, min_position: MinPosition = None
-) -> Whales:
+async def list_whales(paging: Paging, caller: Reader) -> Whales:
     """Whales that gave signals or are followed."""
-    await reads.wait_for(min_position)
-    fresh = await reads.freshness()
-    after = decode_cursor(cursor, (read_number,))
-    rows = await reads.rows("list_whales", after=after[0] if after else 0, limit=limit + 1)
-    following = encode_cursor(rows[limit - 1], ("whale_id",)) if len(rows) > limit else None
-    return Whales(items=[to_whale(row) for row in rows[:limit]], next=following, freshness=fresh)
+    fresh = await paging.ready()
+    after = decode_cursor(paging.cursor, (read_number,))
+    rows = await paging.reads.rows("list_whales", after=after[0] if after else 0, limit=paging.limit + 1)
+    following = encode_cursor(rows[paging.limit - 1], ("whale_id",)) if len(rows) > paging.limit else None
+    return Whales(items=[to_whale(row) for row in rows[: paging.limit]], next=following, freshness=fresh)
 
 
 @router.get("/{whale_id}", responses=answers(404))
