@@ -1,15 +1,20 @@
 """`remora explain`: one signal (or the signal behind an order) as its followers' decisions, each with its numbers and its orders.
 
-Enters: a signal id or a client order id, perhaps a follower. Leaves: a story read from the read models, as JSON or as text.
+Enters: a signal id or a client order id, perhaps a follower. Leaves: a story read from the read models and, for the
+places of the executor's records, from the log; as JSON or as text.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json as jsonlib
+from dataclasses import asdict
 from typing import Any
 
 from engine.config import Settings
 from engine.errors import ConfigInvalid
+from engine.log.executions import Places, Sought, find_executions
+from engine.topology import shard_of
 from ops.commands.common import query
 from ops.explain_text import lines
 from projections.sql import load
@@ -30,6 +35,19 @@ def decisions_of(settings: Settings, subject: str, follower: str | None) -> dict
     for decision in decisions:
         decision |= {"action": signal["action"], "orders": orders.get(decision["follower_key"], [])}
     return {"signal": signal, "follower": follower, "decisions": decisions}
+
+
+async def story_of(settings: Settings, subject: str, follower: str | None) -> dict[str, Any]:
+    """`decisions_of` with the log positions of the executor's records, as far as the log tells: `executions` of each order."""
+    story = await asyncio.to_thread(decisions_of, settings, subject, follower)
+    orders = [order for decision in story["decisions"] for order in decision["orders"]]
+    shards = {order["command_key"]: shard_of(order["follower_key"], settings.partitions) for order in orders}
+    sought = [Sought(order["command_key"], shards[order["command_key"]], order["decided_at"] or order["created_at"]) for order in orders]
+    found = await find_executions(settings, sought) if sought else {}
+    for order in orders:
+        key = order["command_key"]
+        order["executions"] = {"partition": shards[key]} | asdict(found.get(key, Places()))
+    return story
 
 
 def print_story(story: dict[str, Any], json: bool) -> None:

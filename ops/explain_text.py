@@ -84,7 +84,15 @@ def _order(order: Row, published: datetime | None) -> str:
         text += "".join(
             f", {name.replace('_', ' ')} {number(order[name])}" for name in ("fee_base", "fee_quote", "realized_pnl") if order[name]
         )
-    return text + _stages(order, published)
+    return text + _stages(order, published) + _executions(order.get("executions"))
+
+
+def _executions(places: Row | None) -> str:
+    """Where the executor wrote it down; nothing when the log does not tell."""
+    known = (
+        [f"{name} at offset {places[name]}" for name in ("attempted", "unknown", "settled") if places[name] is not None] if places else []
+    )
+    return f", trade.executions partition {places['partition']}: {', '.join(known)}" if places and known else ""
 
 
 def _stages(order: Row, published: datetime | None) -> str:

@@ -22,7 +22,7 @@ ORDER BY d.follower_key
 
 -- name: story_orders
 SELECT follower_key, command_key, kind, side, quantity, status, reason, raw_code, exchange_order_id, filled, average_price, reference_price,
-    slippage_bps, fee_base, fee_quote, realized_pnl, attempts, decided_at, attempted_at, acknowledged_at, settled_at
+    slippage_bps, fee_base, fee_quote, realized_pnl, attempts, decided_at, attempted_at, acknowledged_at, settled_at, created_at
 FROM trades
 WHERE cause = %(cause)s AND (%(follower)s::text IS NULL OR follower_key = %(follower)s)
 ORDER BY follower_key, decided_at, leg

@@ -10,15 +10,19 @@ from typing import Annotated, Any, Final, NamedTuple
 from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse
 
+from api.dashboard.shared import shared
 from api.dashboard.shell import Open, Page, nothing_here
 from api.dashboard.words import money, quantity, signed_bps, spaced
 from engine.config import Settings
+from engine.log.executions import Places, Sought, find_executions
 from engine.topology import EVENTS, EXECUTIONS, SIGNALS, Topic, shard_of
 from projections.reads import Row
 
 router = APIRouter(include_in_schema=False)
 Key = Annotated[str, Path(max_length=128)]
 DECISIONS: Final = 200
+FRESH_S: Final = 1.0
+"""How long the places of an order's records are told again."""
 
 
 class Link(NamedTuple):
@@ -66,13 +70,25 @@ async def _order(page: Page, key: str) -> dict[str, Any]:
         raise nothing_here(f"The order {key!r}")
     signal = await page.reads.row("story_signal", subject=order["cause"]) if order["signal_id"] else None
     settings: Settings = page.request.app.state.settings
-    return {"order": order, "signal": signal, "chain": list(chain_of(settings, order, signal))}
+    places = await _places_of(page, settings, order)
+    return {"order": order, "signal": signal, "chain": list(chain_of(settings, order, signal, places))}
 
 
-def chain_of(settings: Settings, order: Row, signal: Row | None) -> Iterator[Link]:
+async def _places_of(page: Page, settings: Settings, order: Row) -> Places:
+    """Where the executor's records about the order lie, as far as the log tells."""
+    stages = (order["attempted_at"], order["unknown_at"], order["settled_at"])
+    if not any(stages):
+        return Places()
+    key = order["command_key"]
+    sought = Sought(key, shard_of(order["follower_key"], settings.partitions), order["decided_at"] or order["created_at"])
+    found = await shared(page).get(("executions", key, *stages), FRESH_S, lambda: find_executions(settings, [sought]))
+    return found.get(key, Places())
+
+
+def chain_of(settings: Settings, order: Row, signal: Row | None, places: Places) -> Iterator[Link]:
     """The links in order of time. Those of the executor carry its clock, the venue's answer included."""
     before, first = None, None
-    for title, at, place, words in _links(settings, order, signal):
+    for title, at, place, words in _links(settings, order, signal, places):
         since = (at - before).total_seconds() * 1000 if at and before else None
         total = (at - first).total_seconds() * 1000 if at and first else None
         yield Link(title, at, since, total, place, words, at is not None)
@@ -83,7 +99,7 @@ def _place(settings: Settings, topic: Topic, partition: Any, offset: Any = None)
     return f"{settings.topic(topic)} [{partition}]" + ("" if offset is None else f" @ {offset}")
 
 
-def _links(settings: Settings, order: Row, signal: Row | None) -> Iterator[tuple[str, datetime | None, str, str]]:
+def _links(settings: Settings, order: Row, signal: Row | None, places: Places) -> Iterator[tuple[str, datetime | None, str, str]]:
     shard = shard_of(order["follower_key"], settings.partitions)
     if signal is not None:
         yield "The whale's fill was detected", signal["detected_at"], "", _whale_words(signal)
@@ -96,12 +112,12 @@ def _links(settings: Settings, order: Row, signal: Row | None) -> Iterator[tuple
     yield "It was decided to copy", order["decided_at"], _place(settings, EVENTS, order["order_shard"], event), _decision_words(order)
     requested = _place(settings, EVENTS, order["order_shard"], order["order_offset"])
     yield "The order was requested", order["created_at"], requested, _order_words(order)
-    executions = _place(settings, EXECUTIONS, shard)
-    yield "It was sent to the venue", order["attempted_at"], executions, _attempt_words(order)
+    sent, unknown, end = (_place(settings, EXECUTIONS, shard, at) for at in (places.attempted, places.unknown, places.settled))
+    yield "It was sent to the venue", order["attempted_at"], sent, _attempt_words(order)
     if order["unknown_at"] is not None:
-        yield "The answer proved nothing", order["unknown_at"], executions, "queried until it was certain; never sent twice"
-    yield "The venue answered", order["acknowledged_at"], executions, _answer_words(order)
-    yield "Its end is known", order["settled_at"], executions, _end_words(order)
+        yield "The answer proved nothing", order["unknown_at"], unknown, "queried until it was certain; never sent twice"
+    yield "The venue answered", order["acknowledged_at"], end, _answer_words(order)
+    yield "Its end is known", order["settled_at"], end, _end_words(order)
 
 
 def _whale_words(signal: Row) -> str:

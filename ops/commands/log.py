@@ -42,8 +42,7 @@ def explain(
     json: Json = False,
 ) -> None:
     """Why a signal was copied or not, with the numbers and the version of the settings; and what became of its orders."""
-    from ops.explain import decisions_of, print_story
+    from ops.explain import print_story, story_of
 
     settings = load_settings()
-    story = decisions_of(settings, subject, follower)
-    print_story(story, json)
+    print_story(asyncio.run(story_of(settings, subject, follower)), json)

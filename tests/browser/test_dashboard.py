@@ -58,6 +58,7 @@ async def test_a_follower_is_created_copies_and_its_order_is_explained(visitor: 
     text = await page.locator(".chain").inner_text()
     assert re.search(r"whale\.signals\.v1 \[\d\] @ \d+", text), text
     assert re.search(r"follower\.events\.v1 \[\d\] @ \d+", text), text
+    assert len(re.findall(r"trade\.executions\.v1 \[\d\] @ \d+", text)) == 3, text
     assert re.search(r"wanted 100\.00 USDT, got \d+\.\d\d USDT", text), text
     assert len(re.findall(r"\+[\d.]+ (ms|s) ", text)) >= 5
     await page.get_by_role("link", name=name).first.click()
@@ -80,6 +81,7 @@ async def test_the_kill_switch_stops_copies_and_says_so(visitor: Visitor) -> Non
         await expect(page.locator("#banner")).to_contain_text("Copying is halted")
         await expect(page.locator("#banner")).to_contain_text("a drill")
         await expect(page.locator("#operations")).to_contain_text("SetSwitch")
+        await expect(page.locator("#operations")).to_contain_text(f"put a paper account of {name} on binance into the vault")
         await page.goto(guide)
         await page.get_by_role("button", name="The whale buys").click()
         await expect(page.locator("#copies")).to_contain_text("halted by the switch global")

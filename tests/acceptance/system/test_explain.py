@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from decimal import Decimal
@@ -13,13 +14,14 @@ from engine.domain.messages import FollowWhale
 from engine.domain.values import FollowTerms, Limits
 from engine.errors import ConfigInvalid
 from engine.log.publish import open_publisher
-from ops.explain import decisions_of
+from engine.topology import EXECUTIONS
+from ops.explain import decisions_of, story_of
 from ops.explain_text import lines
 from projections.words import SENTENCES, number
 from tests.acceptance.system.whales import TERMS, Whale, new_whale
 from tests.oracle.opening import REASONS
 from tests.support import wait_until
-from tests.system import System
+from tests.system import System, read_records
 
 CAPPED = FollowTerms(sizing="multiplier", multiplier=Decimal("0.5"), start_mode="now", limits=Limits(max_position_quote=Decimal(200)))
 VERSION = "SELECT 1 FROM user_whale_follows WHERE follower_key = %(follower)s AND config_version = %(version)s"
@@ -75,6 +77,13 @@ async def test_explain_an_order_and_a_stranger(system: System, whale: Whale) -> 
     story = system.remora("explain", f"{whale.name}-1", f"{whale.name}-f0")
     (decision,) = story["decisions"]
     assert (decision["outcome"], decision["config_version"], len(decision["orders"])) == ("copied", 2, 1)
+    [order], command = decision["orders"], decision["orders"][0]["command_key"]
+    places = order["executions"]
+    written = await read_records(system.settings, EXECUTIONS, places["partition"])
+    named = {name: json.loads(written[places[name]].value or b"") for name in ("attempted", "settled")}
+    assert (named["attempted"]["order"]["command_id"], named["settled"]["command_id"]) == (command, command) and places["unknown"] is None
+    text = "\n".join(lines(await story_of(system.settings, f"{whale.name}-1", f"{whale.name}-f0")))
+    assert f", trade.executions partition {places['partition']}: attempted at offset {places['attempted']}, settled at offset" in text
     by_order = told(system, decision["orders"][0]["command_key"], f"{whale.name}-f0")
     assert by_order == told(system, f"{whale.name}-1", f"{whale.name}-f0")
     assert told(system, f"{whale.name}-1", "nobody")[-1].startswith(f"  nobody did not follow {whale.name} then")
