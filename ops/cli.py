@@ -8,45 +8,76 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from engine.config import load_settings
 from engine.errors import RemoraError
-from ops.commands import dead, follower, key, legacy, queue, signal, stack, state, switches, vault, whale
-from ops.commands.bench import bench
-from ops.commands.chaos import chaos
-from ops.commands.demo import demo
-from ops.commands.log import explain, replay, verify
-from ops.commands.rebuild import rebuild
-from ops.commands.soak import soak
 
-app = typer.Typer(name="remora", help="Event-sourced copy trading on a Kafka log.", no_args_is_help=True, pretty_exceptions_enable=False)
-app.add_typer(follower.app, name="follower")
-app.add_typer(key.app, name="key")
-app.add_typer(signal.app, name="signal")
-app.add_typer(signal.detect, name="detect")
-app.add_typer(queue.app, name="queue")
-app.add_typer(whale.app, name="whale")
-app.add_typer(dead.app, name="dead")
-app.add_typer(vault.app, name="vault")
-app.add_typer(legacy.import_app, name="import")
-app.add_typer(legacy.bridge_app, name="bridge")
-app.command("halt")(switches.halt)
-app.command("resume")(switches.resume)
-app.command("flatten")(switches.flatten)
-app.command("init")(stack.init)
-app.command("status")(state.status)
-app.command("chaos")(chaos)
-app.command("demo")(demo)
-app.command("replay")(replay)
-app.command("verify")(verify)
-app.command("explain")(explain)
-app.command("bench")(bench)
-app.command("soak")(soak)
-app.command("rebuild")(rebuild)
+COMMANDS: dict[str, str] = {
+    "demo": "demo:demo",
+    "init": "stack:init",
+    "status": "state:status",
+    "halt": "switches:halt",
+    "resume": "switches:resume",
+    "flatten": "switches:flatten",
+    "explain": "log:explain",
+    "replay": "log:replay",
+    "verify": "log:verify",
+    "rebuild": "rebuild:rebuild",
+    "follower": "follower:app",
+    "signal": "signal:app",
+    "detect": "signal:detect",
+    "queue": "queue:app",
+    "whale": "whale:app",
+    "dead": "dead:app",
+    "key": "key:app",
+    "vault": "vault:app",
+    "import": "legacy:import_app",
+    "bridge": "legacy:bridge_app",
+    "chaos": "chaos:chaos",
+    "bench": "bench:bench",
+    "soak": "soak:soak",
+}
+"""Command to its place in `ops.commands`, module and name: only what is called is imported, a role nothing of it."""
+
+
+def single(function: Callable[..., None]) -> Any:
+    """A command that is not a group."""
+    around = typer.Typer(add_completion=False)
+    around.command()(function)
+    return typer.main.get_command(around)
+
+
+class Commands(TyperGroup):
+    """The commands of `COMMANDS` beside those that are defined here."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All names, in the order of the help."""
+        return [*COMMANDS, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import the command that is called."""
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, name = COMMANDS[cmd_name].split(":")
+        found = getattr(importlib.import_module(f"ops.commands.{module}"), name)
+        command = typer.main.get_group(found) if isinstance(found, typer.Typer) else single(found)
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(name="remora", cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def remora() -> None:
+    """Event-sourced copy trading on a Kafka log."""
+
 
 ROLES: dict[str, str] = {
     "sequencer": "engine.agents.sequencer",
