@@ -21,8 +21,8 @@ class Registry:
         self._uid = 100_000_000
 
     def register(self, spec: dict[str, Any]) -> Account:
-        """`{api_key, secret, venue, usdt?, balances?, label?, can_withdraw?, can_trade?, hedge?, leverage?, reset?}`; ValueError names
-        what is wrong."""
+        """`{api_key, secret, venue, usdt?, balances?, label?, can_withdraw?, can_trade?, hedge?, multi_assets?, margin_mode?, leverage?,
+        reset?}`; ValueError names what is wrong."""
         exchange = EXCHANGE_OF.get(str(spec.get("venue")))
         if exchange is None:
             raise ValueError(f"venue: got {spec.get('venue')!r}, expected one of {', '.join(EXCHANGE_OF)}")
@@ -42,6 +42,8 @@ def configure(account: Account, spec: dict[str, Any]) -> Account:
     account.can_withdraw = bool(spec.get("can_withdraw", False))
     account.can_trade = bool(spec.get("can_trade", True))
     account.hedge = bool(spec.get("hedge", False))
+    account.multi_assets = bool(spec.get("multi_assets", False))
+    account.account_margin_mode = str(spec.get("margin_mode", "REGULAR_MARGIN"))
     account.permissions = tuple(spec.get("permissions", ()))
     amounts = {"USDT": spec.get("usdt", "10000")} | dict(spec.get("balances", {}))
     account.balances = {asset: Balance(Decimal(str(amount))) for asset, amount in amounts.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final
 
-from engine.exchanges.simulator.binance_common import client_id_of, market_of, missing, optional_market, required, side_of
+from engine.exchanges.simulator.binance_common import client_id_of, limit_of, market_of, missing, optional_market, required, side_of
 from engine.exchanges.simulator.binance_usdm import limit_price
 from engine.exchanges.simulator.filters import check_filters
 from engine.exchanges.simulator.model import BOTH, ZERO, Market, NewOrder, Order, Refused, plain
@@ -15,7 +15,7 @@ from engine.exchanges.simulator.world import Route, World
 _LIMITED: Final = frozenset({"STOP", "TAKE_PROFIT"})
 _TYPES: Final = _LIMITED | {"STOP_MARKET", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET"}
 _STATUS: Final = {"UNTRIGGERED": "NEW", "CANCELED": "CANCELED", "REJECTED": "REJECTED", "EXPIRED": "EXPIRED"}
-_ECHOED: Final = ("priceMatch", "selfTradePreventionMode", "workingType", "timeInForce", "activatePrice", "callbackRate")
+_ECHOED: Final = ("priceMatch", "selfTradePreventionMode", "workingType", "timeInForce", "activatePrice", "callbackRate", "closePosition")
 
 
 def parse_order(world: World, call: Call) -> NewOrder:
@@ -94,7 +94,7 @@ def algo_view(order: Order) -> dict[str, Any]:
         "selfTradePreventionMode": echo.get("selfTradePreventionMode", "EXPIRE_MAKER"),
         "workingType": echo.get("workingType", "CONTRACT_PRICE"),
         "priceMatch": echo.get("priceMatch", "NONE"),
-        "closePosition": False,
+        "closePosition": echo.get("closePosition") == "true",
         "priceProtect": False,
         "reduceOnly": ask.reduce_only,
         "createTime": order.created_ms,
@@ -143,7 +143,7 @@ def open_algos(world: World, call: Call) -> list[dict[str, Any]]:
 def all_algos(world: World, call: Call) -> list[dict[str, Any]]:
     """GET allAlgoOrders of a symbol."""
     market_of(world, call)
-    return [algo_view(order) for order in _algos(world, call)][-call.integer("limit", 500) :]
+    return [algo_view(order) for order in _algos(world, call)][-limit_of(call, 500, 1000) :]
 
 
 def cancel_all(world: World, call: Call) -> dict[str, Any]:

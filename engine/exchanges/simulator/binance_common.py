@@ -7,11 +7,14 @@ from decimal import Decimal
 from typing import Any, Final
 
 from engine.exchanges.simulator.model import Account, Fill, Market, Order, Refused, fixed8, plain
-from engine.exchanges.simulator.wire import Call, VenueError
+from engine.exchanges.simulator.wire import Call, Malformed, VenueError, decimal, whole
 from engine.exchanges.simulator.world import DAY_MS, World
 
 _CLIENT_ID: Final = {"binance": re.compile(r"[a-zA-Z0-9\-_]{1,36}"), "binanceusdm": re.compile(r"[.A-Z:/a-z0-9_-]{1,36}")}
+_SYMBOL: Final = re.compile(r"[A-Z0-9\-_.]{1,20}")
 _PRECISION: Final = (-1111, "Precision is over the maximum defined for this asset.")
+_DECIMALS: Final = 8
+"""What spot keeps of any amount."""
 _SPOT: Final = {
     "duplicate_client_id": (-2010, "Duplicate order sent."),
     "insufficient_balance": (-2010, "Account has insufficient balance for requested action."),
@@ -28,6 +31,8 @@ _SPOT: Final = {
     "price_range": (-1013, "Filter failure: PRICE_FILTER"),
     "price_far": (-1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
     "notional_low": (-1013, "Filter failure: NOTIONAL"),
+    "notional_high": (-1013, "Filter failure: NOTIONAL"),
+    "open_orders": (-1013, "Filter failure: MAX_NUM_ORDERS"),
 }
 _USDM: Final = {
     "duplicate_client_id": (-4116, "ClientOrderId is duplicated."),
@@ -43,6 +48,7 @@ _USDM: Final = {
     "quantity_low": (-4003, "Quantity less than or equal to zero."),
     "quantity_high": (-4005, "Quantity greater than max quantity."),
     "market_quantity_high": (-4005, "Quantity greater than max quantity."),
+    "open_orders": (-2025, "Reach max open order limit."),
     "price_tick": (-4014, "Price not increased by tick size."),
     "price_range": (-4016, "Limit price can't be higher than {high}."),
 }
@@ -69,6 +75,50 @@ def missing(name: str) -> VenueError:
     return VenueError(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
 
 
+def malformed(error: Malformed) -> VenueError:
+    """A parameter's text is not what its name says."""
+    return illegal(str(error), error.legal) if error.legal else missing(str(error))
+
+
+def illegal(name: str, legal: str) -> VenueError:
+    """A parameter holds characters that it may not hold."""
+    return VenueError(-1100, f"Illegal characters found in parameter '{name}'; legal range is '^{legal}$'.")
+
+
+def not_required(name: str) -> VenueError:
+    """A parameter that does not go with the others."""
+    return VenueError(-1106, f"Parameter '{name}' sent when not required.")
+
+
+def invalid(name: str) -> VenueError:
+    """A parameter's value is none of those that there are."""
+    return VenueError(-1130, f"Data sent for parameter '{name}' is not valid.")
+
+
+def refuse_empty(params: dict[str, str]) -> None:
+    """No parameter of an order may be sent without a value."""
+    for name, value in params.items():
+        if not value:
+            raise VenueError(-1105, f"Parameter '{name}' was empty.")
+
+
+def amount_of(params: dict[str, str], name: str) -> Decimal:
+    """An amount of a spot order, with no more decimals than spot keeps."""
+    value = decimal(params.get(name, ""), name)
+    exponent = value.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -_DECIMALS:
+        raise VenueError(-1111, f"Parameter '{name}' has too much precision.")
+    return value
+
+
+def limit_of(call: Call, default: int, most: int) -> int:
+    """How many rows are wanted; no more than the venue gives at once."""
+    limit = call.integer("limit", default)
+    if not limit:
+        raise invalid("limit")
+    return min(limit, most)
+
+
 def required(params: dict[str, str], name: str) -> str:
     """A mandatory parameter."""
     value = params.get(name, "")
@@ -79,9 +129,10 @@ def required(params: dict[str, str], name: str) -> str:
 
 def market_of(world: World, call: Call, params: dict[str, str] | None = None) -> Market:
     """The market of the mandatory `symbol`."""
-    market = world.markets[call.exchange].get(required(call.params if params is None else params, "symbol"))
+    symbol = required(call.params if params is None else params, "symbol")
+    market = world.markets[call.exchange].get(symbol)
     if market is None:
-        raise VenueError(-1121, "Invalid symbol.")
+        raise VenueError(-1121, "Invalid symbol.") if _SYMBOL.fullmatch(symbol) else illegal("symbol", _SYMBOL.pattern)
     return market
 
 
@@ -97,10 +148,10 @@ def client_id_of(world: World, call: Call, params: dict[str, str], name: str = "
         return f"sim{world.engine.next_order_id():x}"
     if not _CLIENT_ID[call.exchange].fullmatch(given):
         if call.exchange == "binance":
-            raise VenueError(-1100, f"Illegal characters found in parameter '{name}'; legal range is '^[a-zA-Z0-9-_]{{1,36}}$'.")
+            raise illegal(name, "[a-zA-Z0-9-_]{1,36}")
         if len(given) > 36:
             raise VenueError(-4015, "Client order id length should not be more than 36 chars")
-        raise VenueError(-1100, f"Illegal characters found in parameter '{name}'; legal range is '^[\\.A-Z\\:/a-z0-9_-]{{1,36}}$'.")
+        raise illegal(name, r"[\.A-Z\:/a-z0-9_-]{1,36}")
     return given
 
 
@@ -116,14 +167,19 @@ def find_order(world: World, account: Account, market: Market, params: dict[str,
     """The visible order of `orderId` or `origClientOrderId` in a market, else the venue's "unknown" refusal."""
     order = None
     if params.get("orderId"):
-        order = account.orders.get(int(params["orderId"])) if params["orderId"].isdigit() else None
+        order = account.orders.get(whole(params["orderId"], "orderId"))
     elif params.get("origClientOrderId"):
         order = account.by_client.get(params["origClientOrderId"])
     else:
         raise VenueError(-1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")
-    if order is None or order.market is not market or "algo" in order.ask.echo or not world.visible(order):
+    if order is None or order.market is not market or is_waiting_algo(order) or not world.visible(order):
         raise VenueError(code, message)
     return order
+
+
+def is_waiting_algo(order: Order) -> bool:
+    """A conditional order of USD-M is none of the plain orders before its trigger."""
+    return "algo" in order.ask.echo and not order.triggered
 
 
 def check_archived(world: World, order: Order) -> None:
@@ -138,22 +194,34 @@ def check_archived(world: World, order: Order) -> None:
 
 
 def plain_orders(world: World, call: Call, *, only_open: bool) -> list[Order]:
-    """Visible orders of the account (algo orders apart), filtered by symbol, times, orderId and limit."""
+    """Visible orders of the account (waiting algo orders apart), filtered by symbol, times, orderId and limit."""
     market = optional_market(world, call)
     known = world.open_orders(call.owner, market) if only_open else world.seen(call.owner, market)
-    chosen = [order for order in known if "algo" not in order.ask.echo]
+    chosen = [order for order in known if not is_waiting_algo(order)]
     if only_open:
         return chosen
-    start, end = call.integer("startTime", 0), call.integer("endTime", 1 << 62)
+    start, end = _span(call)
     from_id = call.integer("orderId", 0)
     chosen = [o for o in chosen if start <= o.created_ms <= end and o.id >= from_id]
-    limit = call.integer("limit", 500)
-    return chosen[:limit] if from_id or start else chosen[-limit:]
+    limit = limit_of(call, 500, 1000)
+    return chosen[:limit] if from_id or "startTime" in call.params else chosen[-limit:]
+
+
+def _span(call: Call) -> tuple[int, int]:
+    """startTime and endTime of a history call; sent together they may lie a day (spot) or a week (USD-M) apart."""
+    start, end = call.integer("startTime", 0), call.integer("endTime", 0)
+    if start and end and start > end:
+        raise VenueError(-1023, "Start time is greater than end time.")
+    if start and end and call.exchange == "binance" and end - start > DAY_MS:
+        raise VenueError(-1127, "More than 24 hours between startTime and endTime.")
+    if start and end and end - start > 7 * DAY_MS:
+        raise VenueError(-4165, "Invalid time interval. Maximum time interval is 7 days.")
+    return start, end or 1 << 62
 
 
 def depth_levels(world: World, call: Call, market: Market) -> tuple[list[list[str]], list[list[str]]]:
     """Bids and asks of a depth reply in the venue's number form."""
-    book, limit = world.prices.book(market), call.integer("limit", 100)
+    book, limit = world.prices.book(market), limit_of(call, 100, 5000)
     form = fixed8 if market.is_spot else text_on(market)
     return [[form(p), form(q)] for p, q in book.bids[:limit]], [[form(p), form(q)] for p, q in book.asks[:limit]]
 
@@ -168,7 +236,7 @@ def candles(world: World, call: Call) -> list[list[Any]]:
     params = call.params if "symbol" in call.params else call.params | {"symbol": call.params.get("pair", "")}
     market = market_of(world, call, params)
     mid, now = plain(world.prices.mid(market)), world.clock.now_ms()
-    limit, width = min(call.integer("limit", 500), 1000), 60_000
+    limit, width = limit_of(call, 500, 1500), 60_000
     return [
         [now - (i + 1) * width, mid, mid, mid, mid, "1.0", now - i * width - 1, mid, 1, "0.5", mid, "0"] for i in reversed(range(limit))
     ]
@@ -177,7 +245,7 @@ def candles(world: World, call: Call) -> list[list[Any]]:
 def chosen_fills(world: World, call: Call) -> list[Fill]:
     """The account's fills in the mandatory symbol, by orderId, fromId, times and limit."""
     market, order_id, from_id = market_of(world, call), call.integer("orderId", 0), call.integer("fromId", 0)
-    start, end, limit = call.integer("startTime", 0), call.integer("endTime", 1 << 62), call.integer("limit", 500)
+    (start, end), limit = _span(call), limit_of(call, 500, 1000)
     order = call.owner.orders.get(order_id)
     known = (order.fills if order is not None else []) if order_id else call.owner.fills
     fills = [
@@ -185,4 +253,4 @@ def chosen_fills(world: World, call: Call) -> list[Fill]:
         for fill in known
         if fill.order.market is market and fill.id >= from_id and start <= fill.at_ms <= end and world.visible(fill.order)
     ]
-    return fills[:limit] if from_id or start else fills[-limit:]
+    return fills[:limit] if from_id or order_id or start else fills[-limit:]

@@ -72,7 +72,9 @@ def asked(world: World, call: Call) -> list[Market]:
     except orjson.JSONDecodeError:
         raise Malformed("symbols") from None
     listed = world.markets[call.exchange]
-    if not all(market_id in listed for market_id in ids):
+    if not isinstance(ids, list):
+        raise Malformed("symbols")
+    if not all(isinstance(market_id, str) and market_id in listed for market_id in ids):
         raise VenueError(-1121, "Invalid symbol.")
     return [listed[market_id] for market_id in ids]
 

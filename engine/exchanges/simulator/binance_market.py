@@ -125,6 +125,7 @@ SPOT: Final = {
     ("GET", "/api/v3/depth"): Route(depth, weight=5),
     ("GET", "/api/v3/aggTrades"): Route(trades, weight=4),
     ("GET", "/api/v3/klines"): Route(candles, weight=2),
+    ("GET", "/api/v3/uiKlines"): Route(candles, weight=2),
     ("GET", "/api/v3/ticker/price"): Route(ticker_price, weight=2, weight_all=4),
     ("GET", "/api/v3/ticker/bookTicker"): Route(book_ticker, weight=2, weight_all=4),
     ("GET", "/api/v3/ticker/24hr"): Route(ticker_24hr, weight=2, weight_all=80),

@@ -26,8 +26,13 @@ def restrictions(world: World, call: Call) -> dict[str, Any]:
 
 
 def nothing(world: World, call: Call) -> list[Any]:
-    """Networks, margin pairs: none here."""
+    """Networks, margin pairs, order lists: none here."""
     return []
+
+
+def no_rows(world: World, call: Call) -> dict[str, Any]:
+    """GET margin/forceLiquidationRec: there is no margin trading, so nobody is liquidated."""
+    return {"rows": [], "total": 0}
 
 
 def trade_fee(world: World, call: Call) -> list[dict[str, str]]:
@@ -52,6 +57,11 @@ ROUTES: Final = {
     ("GET", "/sapi/v1/account/apiRestrictions"): Route(restrictions, "signed"),
     ("GET", "/sapi/v1/asset/tradeFee"): Route(trade_fee, "signed"),
     ("GET", "/sapi/v1/capital/config/getall"): Route(nothing, "signed", 10),
+    ("GET", "/sapi/v1/margin/forceLiquidationRec"): Route(no_rows, "signed"),
+    ("GET", "/api/v3/openOrderList"): Route(nothing, "signed", 6),
+    ("GET", "/api/v3/allOrderList"): Route(nothing, "signed", 20),
+    ("GET", "/api/v3/myPreventedMatches"): Route(nothing, "signed", 20),
+    ("GET", "/api/v3/myAllocations"): Route(nothing, "signed", 20),
     ("GET", "/sapi/v1/margin/allPairs"): Route(nothing, "key"),
     ("GET", "/sapi/v1/margin/isolated/allPairs"): Route(nothing, "key"),
 }

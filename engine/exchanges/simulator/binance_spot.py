@@ -6,18 +6,22 @@ from decimal import Decimal
 from typing import Any, Final
 
 from engine.exchanges.simulator.binance_common import (
+    amount_of,
     check_archived,
     client_id_of,
     find_order,
+    invalid,
     market_of,
     missing,
+    not_required,
     plain_orders,
+    refuse_empty,
     required,
     side_of,
 )
 from engine.exchanges.simulator.filters import check_filters
 from engine.exchanges.simulator.model import ZERO, Fill, Market, NewOrder, Order, Refused, fixed8
-from engine.exchanges.simulator.wire import Call, VenueError, decimal
+from engine.exchanges.simulator.wire import Call, VenueError, decimal, whole
 from engine.exchanges.simulator.world import Route, World
 
 _LIMITED: Final = frozenset({"LIMIT", "LIMIT_MAKER", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"})
@@ -25,6 +29,19 @@ _STOPS: Final = frozenset({"STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_
 _TYPES: Final = _LIMITED | _STOPS | {"MARKET"}
 _ECHOED: Final = ("icebergQty", "trailingDelta", "strategyId", "strategyType", "selfTradePreventionMode")
 _FUTURES_ONLY: Final = ("reduceOnly", "positionSide", "closePosition")
+_FOREIGN: Final = {
+    "MARKET": ("price", "timeInForce", "stopPrice", "trailingDelta", "icebergQty"),
+    "LIMIT": ("quoteOrderQty", "stopPrice", "trailingDelta"),
+    "LIMIT_MAKER": ("timeInForce", "quoteOrderQty", "stopPrice", "trailingDelta"),
+    "STOP_LOSS": ("price", "timeInForce", "quoteOrderQty", "icebergQty"),
+    "TAKE_PROFIT": ("price", "timeInForce", "quoteOrderQty", "icebergQty"),
+    "STOP_LOSS_LIMIT": ("quoteOrderQty",),
+    "TAKE_PROFIT_LIMIT": ("quoteOrderQty",),
+}
+"""By order type, the parameters that do not go with it."""
+_LEAST_STRATEGY_TYPE: Final = 1_000_000
+_TRAILING: Final = range(10, 2001)
+"""Trailing deltas that the markets allow, in basis points."""
 
 
 def parse_order(world: World, call: Call, params: dict[str, str]) -> NewOrder:
@@ -32,23 +49,21 @@ def parse_order(world: World, call: Call, params: dict[str, str]) -> NewOrder:
     market, side, kind = market_of(world, call, params), side_of(params), required(params, "type")
     if kind not in _TYPES:
         raise VenueError(-1116, "Invalid orderType.")
-    for name in _FUTURES_ONLY:
-        if name in params:
-            raise VenueError(-1106, f"Parameter '{name}' sent when not required.")
-    price = decimal(params.get("price", ""), "price")
+    refuse_empty(params)
+    _check_combination(kind, params)
+    price, quote = amount_of(params, "price"), amount_of(params, "quoteOrderQty")
     if kind in _LIMITED and not price:
         raise missing("price")
-    if kind in _LIMITED and kind != "LIMIT_MAKER" and not params.get("timeInForce"):
-        raise missing("timeInForce")
-    quote = decimal(params.get("quoteOrderQty", ""), "quoteOrderQty")
     if not quote and not params.get("quantity"):
         raise missing("quantity")
+    quantity = amount_of(params, "quantity")
+    _check_extras(params, quantity)
     trigger, rises = _trigger(world, market, side, kind, params)
     return NewOrder(
         market=market,
         side=side,
         type=kind,
-        quantity=decimal(params.get("quantity", ""), "quantity"),
+        quantity=quantity,
         client_id=client_id_of(world, call, params),
         price=price if kind in _LIMITED else ZERO,
         quote_quantity=quote if kind == "MARKET" else ZERO,
@@ -60,12 +75,40 @@ def parse_order(world: World, call: Call, params: dict[str, str]) -> NewOrder:
     )
 
 
+def _check_combination(kind: str, params: dict[str, str]) -> None:
+    """Parameters that the order type does not know, or that exclude each other."""
+    for name in (*_FUTURES_ONLY, *_FOREIGN[kind]):
+        if name in params:
+            raise not_required(name)
+    if kind == "MARKET" and params.get("quantity") and params.get("quoteOrderQty"):
+        raise VenueError(-1128, "Combination of optional parameters invalid.")
+    force = params.get("timeInForce", "GTC" if kind not in _LIMITED or kind == "LIMIT_MAKER" else "")
+    if not force:
+        raise missing("timeInForce")
+    if force not in ("GTC", "IOC", "FOK"):
+        raise VenueError(-1115, "Invalid timeInForce.")
+    if params.get("newOrderRespType", "FULL") not in ("ACK", "RESULT", "FULL"):
+        raise invalid("newOrderRespType")
+
+
+def _check_extras(params: dict[str, str], quantity: Decimal) -> None:
+    """Iceberg, trailing and strategy parameters."""
+    if amount_of(params, "icebergQty") > quantity:
+        raise VenueError(-2010, "IcebergQty exceeds QTY.")
+    if "trailingDelta" in params and whole(params["trailingDelta"], "trailingDelta") not in _TRAILING:
+        raise VenueError(-1013, "Filter failure: TRAILING_DELTA")
+    if "strategyId" in params:
+        whole(params["strategyId"], "strategyId")
+    if "strategyType" in params and whole(params["strategyType"], "strategyType") < _LEAST_STRATEGY_TYPE:
+        raise VenueError(-1134, "`strategyType` was less than 1000000.")
+
+
 def _trigger(world: World, market: Market, side: str, kind: str, params: dict[str, str]) -> tuple[Decimal, bool]:
     """Trigger price and direction: stops follow the order's side, take profits go against it; a bare trailing delta counts from now."""
     if kind not in _STOPS:
         return ZERO, True
     rises = (side == "BUY") == kind.startswith("STOP")
-    price, delta = decimal(params.get("stopPrice", ""), "stopPrice"), decimal(params.get("trailingDelta", ""), "trailingDelta")
+    price, delta = amount_of(params, "stopPrice"), decimal(params.get("trailingDelta", ""), "trailingDelta")
     if not price and not delta:
         raise VenueError(-1102, "Param 'stopPrice' or 'trailingDelta' must be sent, but both were empty/null!")
     if price:
@@ -85,12 +128,12 @@ def check_order(world: World, ask: NewOrder) -> None:
 
 def create_order(world: World, call: Call) -> Any:
     """POST order: executed before the answer; FULL carries the fills."""
-    order = _place(world, call, call.params)
+    order = place(world, call, call.params)
     default = "FULL" if order.ask.type in ("MARKET", "LIMIT") else "ACK"
-    return _created(order, call.params.get("newOrderRespType", default))
+    return created(order, call.params.get("newOrderRespType", default))
 
 
-def _place(world: World, call: Call, params: dict[str, str]) -> Order:
+def place(world: World, call: Call, params: dict[str, str]) -> Order:
     ask = parse_order(world, call, params)
     order = world.place(call, ask, lambda: check_order(world, ask))
     world.engine.execute(order)
@@ -103,7 +146,7 @@ def test_order(world: World, call: Call) -> dict[str, Any]:
     return {}
 
 
-def _created(order: Order, form: str) -> dict[str, Any]:
+def created(order: Order, form: str) -> dict[str, Any]:
     reply = {
         "symbol": order.market.id,
         "orderId": order.id,
@@ -208,7 +251,7 @@ def _canceled(order: Order, cancel_id: str) -> dict[str, Any]:
     )
 
 
-def _cancel(world: World, call: Call, params: dict[str, str]) -> dict[str, Any]:
+def cancel(world: World, call: Call, params: dict[str, str]) -> dict[str, Any]:
     order = find_order(world, call.owner, market_of(world, call), params, -2011, "Unknown order sent.")
     if not order.is_open:
         raise VenueError(-2011, "Unknown order sent.")
@@ -218,7 +261,7 @@ def _cancel(world: World, call: Call, params: dict[str, str]) -> dict[str, Any]:
 
 def cancel_order(world: World, call: Call) -> dict[str, Any]:
     """DELETE order."""
-    return _cancel(world, call, call.params)
+    return cancel(world, call, call.params)
 
 
 def cancel_open_orders(world: World, call: Call) -> list[dict[str, Any]]:
@@ -234,25 +277,9 @@ def cancel_open_orders(world: World, call: Call) -> list[dict[str, Any]]:
     return replies
 
 
-def cancel_replace(world: World, call: Call) -> dict[str, Any]:
-    """POST order/cancelReplace: cancel, then place."""
-    params = call.params
-    target = {"symbol": params.get("symbol", "")}
-    target |= {"orderId": params["cancelOrderId"]} if params.get("cancelOrderId") else {}
-    target |= {"origClientOrderId": params["cancelOrigClientOrderId"]} if params.get("cancelOrigClientOrderId") else {}
-    try:
-        canceled = _cancel(world, call, target)
-    except VenueError as error:
-        raise VenueError(-2022, "Order cancel-replace failed.") from error
-    order = _place(world, call, params)
-    replies = {"cancelResponse": canceled, "newOrderResponse": _created(order, params.get("newOrderRespType", "FULL"))}
-    return {"cancelResult": "SUCCESS", "newOrderResult": "SUCCESS"} | replies
-
-
 ROUTES: Final = {
     ("POST", "/api/v3/order"): Route(create_order, "signed", 1, "create", "order"),
     ("POST", "/api/v3/order/test"): Route(test_order, "signed", 1),
-    ("POST", "/api/v3/order/cancelReplace"): Route(cancel_replace, "signed", 1, "create", "order"),
     ("GET", "/api/v3/order"): Route(get_order, "signed", 4, "query"),
     ("DELETE", "/api/v3/order"): Route(cancel_order, "signed", 1, "cancel"),
     ("GET", "/api/v3/openOrders"): Route(open_orders, "signed", 6, "query", weight_all=80),

@@ -1,12 +1,9 @@
-"""Binance USD-M futures REST: orders and trades of `/fapi`, in Binance's wire format. Account and algo orders live beside it."""
+"""Binance USD-M futures REST: orders and trades of `/fapi`, in Binance's wire format. Account, batches and algo orders live beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
-
-import orjson
 
 from engine.exchanges.simulator.binance_common import (
     check_archived,
@@ -15,14 +12,15 @@ from engine.exchanges.simulator.binance_common import (
     find_order,
     market_of,
     missing,
+    not_required,
     plain_orders,
+    refuse_empty,
     required,
     side_of,
-    venue_error,
 )
 from engine.exchanges.simulator.filters import check_filters
-from engine.exchanges.simulator.model import BOTH, ZERO, Market, NewOrder, Order, Refused, plain
-from engine.exchanges.simulator.wire import Call, Malformed, VenueError, decimal
+from engine.exchanges.simulator.model import BOTH, ZERO, Market, NewOrder, Order, plain
+from engine.exchanges.simulator.wire import Call, VenueError, decimal, whole
 from engine.exchanges.simulator.world import Route, World
 
 _CONDITIONAL: Final = frozenset({"STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET"})
@@ -38,11 +36,20 @@ def parse_order(world: World, call: Call, params: dict[str, str]) -> NewOrder:
         raise VenueError(-1116, "Invalid orderType.")
     if not params.get("quantity"):
         raise missing("quantity")
+    refuse_empty(params)
     if kind == "LIMIT" and not params.get("timeInForce"):
         raise missing("timeInForce")
     force = params.get("timeInForce", "GTC")
     if force not in ("GTC", "IOC", "FOK", "GTX", "GTD"):
         raise VenueError(-1115, "Invalid timeInForce.")
+    if kind == "MARKET":
+        for name in ("price", "timeInForce"):
+            if name in params:
+                raise not_required(name.lower())
+    if call.owner.hedge and "reduceOnly" in params:
+        raise not_required("reduceonly")
+    if "goodTillDate" in params or force == "GTD":
+        whole(required(params, "goodTillDate"), "goodTillDate")
     return NewOrder(
         market=market,
         side=side,
@@ -71,7 +78,7 @@ def limit_price(world: World, market: Market, side: str, params: dict[str, str])
     return (book.asks if opponent else book.bids)[0][0]
 
 
-def _place(world: World, call: Call, params: dict[str, str]) -> Order:
+def place(world: World, call: Call, params: dict[str, str]) -> Order:
     ask = parse_order(world, call, params)
     if ask.position_side != BOTH:
         ask.reduce_only = ask.reduce_only or (ask.side == "SELL") == (ask.position_side == "LONG")
@@ -82,7 +89,7 @@ def _place(world: World, call: Call, params: dict[str, str]) -> Order:
 
 def create_order(world: World, call: Call) -> dict[str, Any]:
     """POST order: RESULT shows the final state of market orders, ACK the state before matching."""
-    order = _place(world, call, call.params)
+    order = place(world, call, call.params)
     return created(order, call.params.get("newOrderRespType", "ACK"))
 
 
@@ -123,7 +130,7 @@ def _fixed(order: Order) -> dict[str, Any]:
         "price": plain(ask.price) if ask.price else "0.00",
         "origQty": amount(order, order.quantity),
         "timeInForce": ask.time_in_force,
-        "type": ask.type,
+        "type": _type(order),
         "reduceOnly": ask.reduce_only,
         "closePosition": False,
         "side": ask.side,
@@ -136,6 +143,11 @@ def _fixed(order: Order) -> dict[str, Any]:
         "selfTradePreventionMode": echo.get("selfTradePreventionMode", "EXPIRE_MAKER"),
         "goodTillDate": int(echo.get("goodTillDate", "0")),
     }
+
+
+def _type(order: Order) -> str:
+    """A conditional order is a plain one after its trigger."""
+    return order.ask.type if "algo" not in order.ask.echo else "MARKET" if order.ask.is_market else "LIMIT"
 
 
 def order_view(order: Order) -> dict[str, Any]:
@@ -171,7 +183,7 @@ def all_orders(world: World, call: Call) -> list[dict[str, Any]]:
     return [order_view(order) for order in plain_orders(world, call, only_open=False) if not order.archived]
 
 
-def _cancel(world: World, call: Call, params: dict[str, str]) -> dict[str, Any]:
+def cancel(world: World, call: Call, params: dict[str, str]) -> dict[str, Any]:
     order = find_order(world, call.owner, market_of(world, call), params, -2011, "Unknown order sent.")
     if not order.is_open:
         raise VenueError(-2011, "Unknown order sent.")
@@ -181,7 +193,7 @@ def _cancel(world: World, call: Call, params: dict[str, str]) -> dict[str, Any]:
 
 def cancel_order(world: World, call: Call) -> dict[str, Any]:
     """DELETE order."""
-    return _cancel(world, call, call.params)
+    return cancel(world, call, call.params)
 
 
 def cancel_all(world: World, call: Call) -> dict[str, Any]:
@@ -194,66 +206,18 @@ def cancel_all(world: World, call: Call) -> dict[str, Any]:
 
 def modify_order(world: World, call: Call) -> dict[str, Any]:
     """PUT order: a resting limit order gets a new size and price."""
-    return _modify(world, call, call.params)
+    return modify(world, call, call.params)
 
 
-def _modify(world: World, call: Call, params: dict[str, str]) -> dict[str, Any]:
+def modify(world: World, call: Call, params: dict[str, str]) -> dict[str, Any]:
     order = find_order(world, call.owner, market_of(world, call, params), params, -2013, "Order does not exist.")
-    quantity, price = (decimal(params.get(name) or "0", name) for name in ("quantity", "price"))
+    quantity, price = (decimal(required(params, name), name) for name in ("quantity", "price"))
     if not order.is_open or order.ask.is_market:
         raise VenueError(-5026, "The order has been traded or canceled.")
-    if not quantity or not price:
-        raise missing("quantity" if not quantity else "price")
+    if (quantity, price) == (order.quantity, order.ask.price):
+        raise VenueError(-5027, "No need to modify the order.")
     world.engine.amend(order, quantity, price)
     return created(order, "RESULT")
-
-
-def create_batch(world: World, call: Call) -> list[dict[str, Any]]:
-    """POST batchOrders: each order is taken or refused on its own."""
-    return [
-        _one_of_batch(call, item, lambda params: created(_place(world, call, params), params.get("newOrderRespType", "ACK")))
-        for item in _json_list(call, "batchOrders")
-    ]
-
-
-def modify_batch(world: World, call: Call) -> list[dict[str, Any]]:
-    """PUT batchOrders: each order is changed or refused on its own."""
-    return [_one_of_batch(call, item, lambda params: _modify(world, call, params)) for item in _json_list(call, "batchOrders")]
-
-
-def _one_of_batch(call: Call, item: Any, act: Callable[[dict[str, str]], dict[str, Any]]) -> dict[str, Any]:
-    params = {str(key): value if isinstance(value, str) else orjson.dumps(value).decode() for key, value in dict(item).items()}
-    try:
-        return act(params)
-    except Refused as refusal:
-        error = venue_error(call.exchange, refusal)
-    except VenueError as refused:
-        error = refused
-    return {"code": error.code, "msg": error.message}
-
-
-def cancel_batch(world: World, call: Call) -> list[dict[str, Any]]:
-    """DELETE batchOrders by orderIdList or origClientOrderIdList (any case)."""
-    lower = {key.lower(): value for key, value in call.params.items()}
-    name = "orderId" if "orderidlist" in lower else "origClientOrderId"
-    call.params["list"] = lower.get("orderidlist") or lower.get("origclientorderidlist") or ""
-    replies = []
-    for wanted in _json_list(call, "list"):
-        try:
-            replies.append(_cancel(world, call, {"symbol": call.params.get("symbol", ""), name: str(wanted)}))
-        except VenueError as error:
-            replies.append({"code": error.code, "msg": error.message})
-    return replies
-
-
-def _json_list(call: Call, name: str) -> list[Any]:
-    try:
-        value = orjson.loads(required(call.params, name))
-    except orjson.JSONDecodeError:
-        raise Malformed(name) from None
-    if not isinstance(value, list):
-        raise Malformed(name)
-    return value
 
 
 def user_trades(world: World, call: Call) -> list[dict[str, Any]]:
@@ -290,8 +254,5 @@ ROUTES: Final = {
     ("GET", "/fapi/v1/openOrders"): Route(open_orders, "signed", 1, "query", weight_all=40),
     ("GET", "/fapi/v1/allOrders"): Route(all_orders, "signed", 5, "query"),
     ("DELETE", "/fapi/v1/allOpenOrders"): Route(cancel_all, "signed", 1, "cancel"),
-    ("POST", "/fapi/v1/batchOrders"): Route(create_batch, "signed", 5, "create", "order"),
-    ("PUT", "/fapi/v1/batchOrders"): Route(modify_batch, "signed", 5, "other", "order"),
-    ("DELETE", "/fapi/v1/batchOrders"): Route(cancel_batch, "signed", 1, "cancel"),
     ("GET", "/fapi/v1/userTrades"): Route(user_trades, "signed", 5, "query"),
 }

@@ -46,7 +46,7 @@ def account(world: World, call: Call) -> dict[str, Any]:
     totals = {("" if name in _UNTOTALED else "total") + _title(name): value for name, value in texts.items()}
     return (
         flags
-        | {"updateTime": 0, "multiAssetsMargin": False}
+        | {"updateTime": 0, "multiAssetsMargin": owner.multi_assets}
         | totals
         | {
             "assets": [{"asset": "USDT"} | texts | {"marginAvailable": True} | now],
@@ -85,10 +85,10 @@ def _risk(world: World, call: Call, position: Position) -> dict[str, Any]:
         "markPrice": _text(prices.mid(market)),
         "unRealizedProfit": _text(margin.unrealised(position, prices)),
         "liquidationPrice": "0",
-        "isolatedMargin": _text(initial) if isolated else "0",
+        "isolatedMargin": _text(initial + position.added + margin.unrealised(position, prices)) if isolated else "0",
         "notional": _text(value),
         "marginAsset": "USDT",
-        "isolatedWallet": _text(initial) if isolated else "0",
+        "isolatedWallet": _text(initial + position.added) if isolated else "0",
         "initialMargin": _text(initial),
         "maintMargin": _text(upkeep),
         "positionInitialMargin": _text(initial),
@@ -172,11 +172,6 @@ def get_position_mode(world: World, call: Call) -> dict[str, Any]:
     return {"dualSidePosition": call.owner.hedge}
 
 
-def multi_assets(world: World, call: Call) -> dict[str, Any]:
-    """GET multiAssetsMargin: always single-asset mode."""
-    return {"multiAssetsMargin": False}
-
-
 def symbol_config(world: World, call: Call) -> list[dict[str, Any]]:
     """GET symbolConfig: leverage and margin type of one market or of all."""
     market, owner = optional_market(world, call), call.owner
@@ -223,7 +218,7 @@ def account_config(world: World, call: Call) -> dict[str, Any]:
     """GET accountConfig: flags of the account."""
     owner = call.owner
     flags = {"feeTier": 0, "canTrade": owner.can_trade, "canDeposit": True, "canWithdraw": owner.can_withdraw}
-    return flags | {"dualSidePosition": owner.hedge, "updateTime": 0, "multiAssetsMargin": False, "tradeGroupId": -1}
+    return flags | {"dualSidePosition": owner.hedge, "updateTime": 0, "multiAssetsMargin": owner.multi_assets, "tradeGroupId": -1}
 
 
 def listen_key(world: World, call: Call) -> dict[str, str]:
@@ -250,7 +245,6 @@ ROUTES: Final = (
         ("POST", "/fapi/v1/marginType"): Route(set_margin_type, "signed", 1),
         ("POST", "/fapi/v1/positionSide/dual"): Route(set_position_mode, "signed", 1),
         ("GET", "/fapi/v1/positionSide/dual"): Route(get_position_mode, "signed", 30),
-        ("GET", "/fapi/v1/multiAssetsMargin"): Route(multi_assets, "signed", 30),
         ("GET", "/fapi/v1/symbolConfig"): Route(symbol_config, "signed", 5),
         ("GET", "/fapi/v1/leverageBracket"): Route(brackets, "signed", 1),
         ("GET", "/fapi/v1/accountConfig"): Route(account_config, "signed", 5),

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from engine.exchanges.simulator import bybit_market, bybit_orders, bybit_queries, margin
-from engine.exchanges.simulator.bybit_common import category_of, market_of, optional_market, page, refuse
+from engine.exchanges.simulator.bybit_common import category_of, fits, market_of, optional_market, page, refuse
 from engine.exchanges.simulator.model import BOTH, ZERO, Account, Balance, Position, plain
 from engine.exchanges.simulator.wire import Call
 from engine.exchanges.simulator.world import Route, World
@@ -79,12 +79,6 @@ def _coin(world: World, owner: Account, asset: str, held: Balance, initial: Deci
     }
 
 
-def funding_balance(world: World, call: Call) -> dict[str, Any]:
-    """GET asset/transfer/query-account-coins-balance: other wallets are empty."""
-    kind = call.params.get("accountType", "")
-    return {"memberId": str(call.owner.uid), "accountType": kind, "balance": []}
-
-
 def account_info(world: World, call: Call) -> dict[str, Any]:
     """GET account/info."""
     return {
@@ -132,7 +126,7 @@ def positions(world: World, call: Call) -> dict[str, Any]:
     if market is not None:
         held = [owner.position(market, side) for side in (("LONG", "SHORT") if owner.hedge else (BOTH,))]
     elif call.params.get("settleCoin") or call.params.get("baseCoin"):
-        held = [position for position in owner.positions.values() if position.quantity]
+        held = [position for position in owner.positions.values() if position.quantity and fits(call, position.market)]
     else:
         raise refuse(10001, "params error: symbol or settleCoin is required")
     chosen, cursor = page(call, held, 20, 200)
@@ -216,26 +210,13 @@ def trading_stop(world: World, call: Call) -> dict[str, Any]:
     position = call.owner.position(market)
     if not position.quantity:
         raise refuse(10001, "can not set tp/sl/ts for zero position")
+    for name in ("takeProfit", "stopLoss", "trailingStop"):
+        call.number(name)
     for name in ("takeProfit", "stopLoss", "tpslMode", "trailingStop"):
         if name in call.params:
             position.stops[name] = call.params[name]
     world.engine.watch_stops(call.owner, position)
     return {}
-
-
-def fee_rate(world: World, call: Call) -> dict[str, Any]:
-    """GET account/fee-rate."""
-    category = category_of(call)
-    market = optional_market(world, call, category)
-    venue = "bybit" if category == "spot" else "bybitlinear"
-    chosen = [market] if market else list(world.markets[venue].values())
-    taker, maker = plain(margin.TAKER_FEE[venue]), plain(margin.MAKER_FEE[venue])
-    return {"category": category, "list": [{"symbol": m.id, "takerFeeRate": taker, "makerFeeRate": maker, "baseCoin": ""} for m in chosen]}
-
-
-def coin_info(world: World, call: Call) -> dict[str, Any]:
-    """GET asset/coin/query-info: no transfers here, so no chains."""
-    return {"rows": []}
 
 
 ROUTES: Final = (
@@ -245,14 +226,11 @@ ROUTES: Final = (
     | {
         ("GET", "/v5/account/wallet-balance"): Route(wallet_balance, "signed", group="query"),
         ("GET", "/v5/account/info"): Route(account_info, "signed", group="query"),
-        ("GET", "/v5/account/fee-rate"): Route(fee_rate, "signed", group="other"),
         ("POST", "/v5/account/set-margin-mode"): Route(set_margin_mode, "signed", group="other"),
         ("GET", "/v5/user/query-api"): Route(query_api, "signed", group="other"),
         ("GET", "/v5/position/list"): Route(positions, "signed", group="query"),
         ("POST", "/v5/position/set-leverage"): Route(set_leverage, "signed", group="create"),
         ("POST", "/v5/position/switch-mode"): Route(switch_mode, "signed", group="create"),
         ("POST", "/v5/position/trading-stop"): Route(trading_stop, "signed", group="create"),
-        ("GET", "/v5/asset/coin/query-info"): Route(coin_info, "signed", group="other"),
-        ("GET", "/v5/asset/transfer/query-account-coins-balance"): Route(funding_balance, "signed", group="other"),
     }
 )

@@ -6,14 +6,17 @@ from decimal import Decimal
 from typing import Any, Final
 
 from engine.exchanges.simulator.model import Account, Market, Order, Refused, plain
-from engine.exchanges.simulator.wire import Call, VenueError
+from engine.exchanges.simulator.wire import WHOLE, Call, Malformed, VenueError, whole
 from engine.exchanges.simulator.world import World
 
 VENUE_OF: Final = {"spot": "bybit", "linear": "bybitlinear"}
+_SETTLED_IN: Final = "USDT"
+_LONGEST_MS: Final = 7 * 86_400_000
 _SPOT: Final = {
     "duplicate_client_id": (170141, "Duplicate clientOrderId"),
     "market_closed": (170210, "New order rejected."),
     "insufficient_balance": (170131, "Insufficient balance."),
+    "post_only": (170218, "The LIMIT-MAKER order is rejected due to invalid price."),
     "quantity_zero": (170136, "Order quantity lower than the minimum."),
     "quantity_step": (170137, "Order volume decimal too long"),
     "quantity_low": (170136, "Order quantity lower than the minimum."),
@@ -22,6 +25,8 @@ _SPOT: Final = {
     "price_tick": (170134, "Order price decimal too long."),
     "price_range": (170132, "Order price too high."),
     "notional_low": (170140, "Order value exceeded lower limit."),
+    "notional_high": (170124, "Order amount too large."),
+    "open_orders": (170005, "Too many new orders. Please reduce your request frequency."),
 }
 _LINEAR: Final = {
     "duplicate_client_id": (110072, "OrderLinkedID is duplicate"),
@@ -38,6 +43,8 @@ _LINEAR: Final = {
     "price_range": (110003, "Order price exceeds the allowable range."),
     "price_far": (110003, "Order price exceeds the allowable range."),
     "notional_low": (110094, "Order does not meet minimum order value 5USDT"),
+    "post_only": (110003, "Order price exceeds the allowable range."),
+    "open_orders": (110020, "Not allowed to have more than 500 active orders"),
 }
 _STATUS: Final = {
     "PENDING": "New",
@@ -101,8 +108,8 @@ def find_order(account: Account, category: str, params: dict[str, Any]) -> Order
     wanted, link, order = str(params.get("orderId") or ""), str(params.get("orderLinkId") or ""), None
     if wanted:
         try:
-            order = account.orders.get(int(wanted.replace("-", ""), 16) if "-" in wanted else int(wanted))
-        except ValueError:
+            order = account.orders.get(int(wanted.replace("-", ""), 16) if "-" in wanted else whole(wanted, "orderId"))
+        except (ValueError, Malformed):
             return None
     elif link:
         order = account.by_client.get(link)
@@ -116,16 +123,38 @@ def status_of(order: Order) -> str:
     return _STATUS[order.status]
 
 
+def fits(call: Call, market: Market) -> bool:
+    """The market is of the coins that a list is asked for by."""
+    wanted = call.params.get("baseCoin") or market.base, call.params.get("settleCoin") or _SETTLED_IN
+    return wanted == (market.base, _SETTLED_IN)
+
+
+def filtered(call: Call, order: Order) -> bool:
+    """orderFilter: plain orders, or conditional ones (of either kind)."""
+    wanted = call.params.get("orderFilter", "")
+    return not wanted or (wanted == "Order") == (not order.ask.trigger_price or order.triggered)
+
+
+def span(call: Call, now: int) -> tuple[int, int]:
+    """startTime and endTime of a history call, at most seven days apart; one alone stands for the seven days at its side."""
+    start, end = call.integer("startTime", 0), call.integer("endTime", 0)
+    if start and end and end - start > _LONGEST_MS:
+        raise refuse(10001, "params error: The time range between startTime and endTime cannot exceed 7 days")
+    if start:
+        return start, end or start + _LONGEST_MS
+    return (end or now) - _LONGEST_MS, end or now
+
+
 def page(call: Call, rows: list[Any], default: int, most: int) -> tuple[list[Any], str]:
     """One page of rows and the cursor of the next (empty: no more)."""
-    limit, start = min(call.integer("limit", default), most), _cursor(call)
+    limit, start = min(max(call.integer("limit", default), 1), most), _cursor(call)
     end = start + limit
     return rows[start:end], f"page%3A{end}" if end < len(rows) else ""
 
 
 def _cursor(call: Call) -> int:
     number = call.params.get("cursor", "").replace("%3A", ":").rpartition(":")[2]
-    if number and not number.isdigit():
+    if number and not WHOLE.fullmatch(number):
         raise refuse(10001, "params error: cursor invalid")
     return int(number or 0)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final
 
-from engine.exchanges.simulator.bybit_common import VENUE_OF, category_of, market_of, optional_market, order_id, page
+from engine.exchanges.simulator.bybit_common import VENUE_OF, category_of, market_of, optional_market, order_id, page, refuse, span
 from engine.exchanges.simulator.model import Fill, plain
-from engine.exchanges.simulator.wire import Call
-from engine.exchanges.simulator.world import DAY_MS, Route, World
+from engine.exchanges.simulator.wire import Call, whole
+from engine.exchanges.simulator.world import Route, World
 
 _EIGHT_HOURS_MS: Final = 8 * 3_600_000
 _MINUTES: Final = {"D": 1440, "W": 10_080, "M": 43_200}
@@ -17,9 +17,11 @@ _MINUTES: Final = {"D": 1440, "W": 10_080, "M": 43_200}
 def candles(world: World, call: Call) -> dict[str, Any]:
     """GET market/kline and its mark and index price twins: flat candles, newest first (the price path has no memory)."""
     category = category_of(call)
-    market, limit = market_of(world, category, call.params.get("symbol", "")), min(call.integer("limit", 200), 1000)
+    market, limit = market_of(world, category, call.params.get("symbol", "")), min(max(call.integer("limit", 200), 1), 1000)
     interval = call.params.get("interval", "1")
-    width = _MINUTES.get(interval) or int(interval) if interval in _MINUTES or interval.isdigit() else 1
+    width = _MINUTES.get(interval) or whole(interval, "interval")
+    if not 1 <= width <= _MINUTES["M"]:
+        raise refuse(10001, "params error: interval invalid")
     mid, now = plain(world.prices.mid(market)), world.clock.now_ms()
     start = now - now % (width * 60_000)
     volumes = [] if call.path.endswith("price-kline") else ["1", mid]
@@ -66,7 +68,7 @@ def closed_profit(world: World, call: Call) -> dict[str, Any]:
     """GET position/closed-pnl: fills that closed something, newest first."""
     category = category_of(call)
     market, now = optional_market(world, call, category), world.clock.now_ms()
-    start, end = call.integer("startTime", now - 7 * DAY_MS), call.integer("endTime", now)
+    start, end = span(call, now)
     fills = [
         fill
         for fill in reversed(call.owner.fills)
@@ -107,6 +109,7 @@ ROUTES: Final = {
     ("GET", "/v5/market/kline"): Route(candles),
     ("GET", "/v5/market/mark-price-kline"): Route(candles),
     ("GET", "/v5/market/index-price-kline"): Route(candles),
+    ("GET", "/v5/market/premium-index-price-kline"): Route(candles),
     ("GET", "/v5/market/open-interest"): Route(open_interest),
     ("GET", "/v5/market/funding/history"): Route(funding),
     ("GET", "/v5/market/risk-limit"): Route(risk_limits),

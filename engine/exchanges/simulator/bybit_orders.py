@@ -6,15 +6,27 @@ import re
 from decimal import Decimal
 from typing import Any, Final
 
-from engine.exchanges.simulator.bybit_common import VENUE_OF, category_of, find_order, market_of, order_id, refuse, venue_error
+from engine.exchanges.simulator.bybit_common import (
+    VENUE_OF,
+    category_of,
+    filtered,
+    find_order,
+    fits,
+    market_of,
+    order_id,
+    refuse,
+    venue_error,
+)
 from engine.exchanges.simulator.filters import check_filters
 from engine.exchanges.simulator.model import BOTH, ZERO, Market, NewOrder, Order, Refused
-from engine.exchanges.simulator.wire import Call, VenueError, decimal
+from engine.exchanges.simulator.wire import Call, Malformed, VenueError, as_text, decimal
 from engine.exchanges.simulator.world import Route, World
 
 _LINK: Final = re.compile(r"[A-Za-z0-9\-_]{1,36}")
 _SIDES: Final = {"Buy": "BUY", "Sell": "SELL"}
 _FORCES: Final = {"": "GTC", "GTC": "GTC", "IOC": "IOC", "FOK": "FOK", "PostOnly": "GTC"}
+_STOPS: Final = ("takeProfit", "stopLoss")
+MOST_IN_BATCH: Final = {"spot": 10, "linear": 20}
 _POSITION_SIDES: Final = {"0": BOTH, "1": "LONG", "2": "SHORT"}
 _ECHOED: Final = (
     "marketUnit", "orderFilter", "takeProfit", "stopLoss", "tpslMode", "tpLimitPrice", "slLimitPrice", "tpOrderType", "slOrderType",
@@ -37,6 +49,8 @@ def parse_order(world: World, category: str, params: dict[str, str]) -> NewOrder
     quantity = decimal(params.get("qty", ""), "qty")
     in_quote = market.is_spot and kind == "Market" and params.get("marketUnit", "quoteCoin" if side == "BUY" else "baseCoin") == "quoteCoin"
     trigger, rises = _trigger(world, market, params)
+    for name in _STOPS:
+        decimal(params.get(name, ""), name)
     return NewOrder(
         market=market,
         side=side,
@@ -67,14 +81,12 @@ def _head(world: World, category: str, params: dict[str, str]) -> tuple[Market, 
 
 def _trigger(world: World, market: Market, params: dict[str, str]) -> tuple[Decimal, bool]:
     """Trigger price and whether it waits for a rise: said by triggerDirection on linear, by the current price on spot."""
-    price = decimal(params.get("triggerPrice", ""), "triggerPrice")
+    price, direction = decimal(params.get("triggerPrice", ""), "triggerPrice"), params.get("triggerDirection", "0")
+    if direction not in ("0", "1", "2") or (direction == "0" and price and not market.is_spot):
+        raise refuse(10001, "params error: TriggerDirection invalid")
     if not price:
         return ZERO, True
-    if market.is_spot:
-        return price, price >= world.prices.mid(market)
-    if params.get("triggerDirection") not in ("1", "2"):
-        raise refuse(10001, "params error: TriggerDirection invalid")
-    return price, params["triggerDirection"] == "1"
+    return price, price >= world.prices.mid(market) if market.is_spot else direction == "1"
 
 
 def _place(world: World, call: Call, category: str, params: dict[str, str]) -> Order:
@@ -102,6 +114,8 @@ def _ids(order: Order) -> dict[str, str]:
 
 def _open_order(world: World, call: Call, category: str, params: dict[str, Any]) -> Order:
     market_of(world, category, str(params.get("symbol", "")))
+    if not (params.get("orderId") or params.get("orderLinkId")):
+        raise refuse(10001, "params error: orderId or orderLinkId is required")
     order = find_order(call.owner, category, params)
     if order is not None and order.is_open and world.visible(order):
         return order
@@ -125,11 +139,14 @@ def cancel_all(world: World, call: Call) -> dict[str, Any]:
     """POST order/cancel-all: a symbol's, or all of a category; stop orders when asked by orderFilter."""
     category = category_of(call)
     market = market_of(world, category, call.params["symbol"]) if call.params.get("symbol") else None
-    stops = call.params.get("orderFilter", "") not in ("", "Order")
+    if category == "spot":
+        call.params.setdefault("orderFilter", "Order")
+    if category == "linear" and market is None and not (call.params.get("settleCoin") or call.params.get("baseCoin")):
+        raise refuse(10001, "params error: symbol, settleCoin or baseCoin is required")
     chosen = [
         order
         for order in world.open_orders(call.owner, market)
-        if order.market.venue == VENUE_OF[category] and (not stops or order.status == "UNTRIGGERED")
+        if order.market.venue == VENUE_OF[category] and fits(call, order.market) and filtered(call, order)
     ]
     for order in chosen:
         world.engine.cancel(order)
@@ -138,16 +155,35 @@ def cancel_all(world: World, call: Call) -> dict[str, Any]:
 
 def amend(world: World, call: Call) -> dict[str, str]:
     """POST order/amend."""
-    order = _open_order(world, call, category_of(call), call.params)
-    world.engine.amend(order, call.number("qty") or order.quantity, call.number("price") or order.ask.price)
-    return _ids(order)
+    return _ids(_amend(world, call, category_of(call), call.params))
+
+
+def _amend(world: World, call: Call, category: str, params: dict[str, str]) -> Order:
+    """Give an open order what the parameters name of size, limit, trigger, take profit and stop loss."""
+    order = _open_order(world, call, category, params)
+    numbers = {name: decimal(params.get(name, ""), name) for name in ("qty", "price", "triggerPrice")}
+    stops = {name: params[name] for name in _STOPS if params.get(name)}
+    ask = order.ask
+    wanted = (numbers["qty"] or order.quantity, numbers["price"] or ask.price, numbers["triggerPrice"] or ask.trigger_price)
+    if wanted == (order.quantity, ask.price, ask.trigger_price) and all(ask.echo.get(name) == value for name, value in stops.items()):
+        raise refuse(10001, "The order remains unchanged as the parameters entered match the existing ones.")
+    for name, value in stops.items():
+        decimal(value, name)
+    try:
+        world.engine.amend(order, *wanted)
+    except Refused as refusal:
+        raise venue_error(category, refusal) from None
+    order.ask.echo |= stops
+    return order
 
 
 def _batch(call: Call) -> list[dict[str, str]]:
     items = call.document.get("request")
-    if not isinstance(items, list) or not items:
+    if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
         raise refuse(10001, "params error: request is required")
-    return [{str(k): v if isinstance(v, str) else str(v).lower() for k, v in item.items()} for item in items]
+    if len(items) > MOST_IN_BATCH[category_of(call)]:
+        raise refuse(10001, "params error: too many orders in one request")
+    return [{str(name): as_text(value) for name, value in item.items()} for item in items]
 
 
 def _each(call: Call, act: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -157,9 +193,13 @@ def _each(call: Call, act: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         try:
             rows.append(act(item))
             codes.append({"code": 0, "msg": "OK"})
-        except VenueError as error:
-            rows.append({name: item.get(name, "") for name in ("category", "symbol", "orderLinkId")} | {"orderId": "", "createAt": ""})
-            codes.append({"code": error.code, "msg": error.message})
+            continue
+        except Malformed as wrong:
+            error = refuse(10001, f"params error: {wrong} invalid")
+        except VenueError as refused:
+            error = refused
+        rows.append({name: item.get(name, "") for name in ("category", "symbol", "orderLinkId")} | {"orderId": "", "createAt": ""})
+        codes.append({"code": error.code, "msg": error.message})
     return {"list": rows}, {"list": codes}
 
 
@@ -191,9 +231,7 @@ def amend_batch(world: World, call: Call) -> tuple[dict[str, Any], dict[str, Any
     category = category_of(call)
 
     def change(item: dict[str, str]) -> dict[str, str]:
-        order = _open_order(world, call, category, item)
-        quantity, price = decimal(item.get("qty", ""), "qty"), decimal(item.get("price", ""), "price")
-        world.engine.amend(order, quantity or order.quantity, price or order.ask.price)
+        order = _amend(world, call, category, item)
         return {"category": category, "symbol": order.market.id} | _ids(order)
 
     return _each(call, change)

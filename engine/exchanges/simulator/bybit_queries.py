@@ -8,11 +8,14 @@ from typing import Any, Final
 from engine.exchanges.simulator.bybit_common import (
     VENUE_OF,
     category_of,
+    filtered,
     find_order,
+    fits,
     optional_market,
     order_id,
     page,
     refuse,
+    span,
     status_of,
     text,
     uuid_text,
@@ -116,14 +119,12 @@ def realtime(world: World, call: Call) -> dict[str, Any]:
     market = optional_market(world, call, category)
     if market is None and category == "linear" and not (call.params.get("settleCoin") or call.params.get("baseCoin")):
         raise refuse(10001, "params error: symbol, settleCoin or baseCoin is required")
-    rows = [order for order in world.open_orders(call.owner, market) if order.market.venue == VENUE_OF[category] and _filtered(call, order)]
+    known = world.open_orders(call.owner, market)
+    if call.params.get("openOnly") in ("1", "2"):
+        known = [order for order in world.seen(call.owner, market) if not order.is_open and _remembered(order)][-_RECENT_CLOSED:]
+    rows = [o for o in known if o.market.venue == VENUE_OF[category] and fits(call, o.market) and filtered(call, o)]
     chosen, cursor = page(call, rows[::-1], 20, 50)
     return _listed(category, chosen, cursor)
-
-
-def _filtered(call: Call, order: Order) -> bool:
-    wanted = call.params.get("orderFilter", "")
-    return not wanted or (wanted == "Order") == (order.status != "UNTRIGGERED")
 
 
 def _remembered(order: Order) -> bool:
@@ -152,12 +153,16 @@ def history(world: World, call: Call) -> dict[str, Any]:
         found = [order] if order is not None and world.visible(order) and _kept(world, order) and _status(call, order) else []
         return _listed(category, found, "")
     market, now = optional_market(world, call, category), world.clock.now_ms()
-    start = call.integer("startTime", now - 7 * DAY_MS)
-    end = call.integer("endTime", now)
+    start, end = span(call, now)
     rows = [
         order
         for order in reversed(world.seen(call.owner, market))
-        if order.market.venue == VENUE_OF[category] and _kept(world, order) and start <= order.created_ms <= end and _status(call, order)
+        if order.market.venue == VENUE_OF[category]
+        and fits(call, order.market)
+        and filtered(call, order)
+        and _kept(world, order)
+        and start <= order.created_ms <= end
+        and _status(call, order)
     ]
     chosen, cursor = page(call, rows, 20, 50)
     return _listed(category, chosen, cursor)
@@ -177,7 +182,7 @@ def executions(world: World, call: Call) -> dict[str, Any]:
     """GET execution/list: fills (and funding, unless an order is asked for), newest first, also by orderId or orderLinkId."""
     category, params, now = category_of(call), call.params, world.clock.now_ms()
     market, kind = optional_market(world, call, category), params.get("execType", "")
-    start, end = call.integer("startTime", now - 7 * DAY_MS), call.integer("endTime", now)
+    start, end = span(call, now)
     fills: list[Fill] = call.owner.fills if kind in ("", "Trade") else []
     payments = call.owner.payments if kind in ("", "Funding") else []
     if params.get("orderId") or params.get("orderLinkId"):

@@ -7,13 +7,17 @@ from typing import Any, Final
 
 from engine.exchanges.simulator import (
     binance_algo,
+    binance_batch,
     binance_common,
     binance_history,
+    binance_margin,
+    binance_replace,
     binance_sapi,
     binance_spot_account,
     binance_usdm_account,
     bybit_account,
     bybit_history,
+    bybit_settings,
     funding,
 )
 from engine.exchanges.simulator.bybit_common import refuse
@@ -25,14 +29,26 @@ from engine.exchanges.simulator.world import Route, World
 
 Key = tuple[str, str]
 ROUTES: Final[dict[str, dict[Key, Route]]] = {
-    "binance": binance_spot_account.ROUTES | binance_sapi.ROUTES | binance_history.SPOT,
-    "binanceusdm": binance_usdm_account.ROUTES | binance_algo.ROUTES | binance_history.USDM | funding.USDM,
-    "bybit": bybit_account.ROUTES | bybit_history.ROUTES | funding.BYBIT,
+    "binance": binance_spot_account.ROUTES | binance_replace.ROUTES | binance_sapi.ROUTES | binance_history.SPOT,
+    "binanceusdm": binance_usdm_account.ROUTES
+    | binance_batch.ROUTES
+    | binance_algo.ROUTES
+    | binance_margin.ROUTES
+    | binance_history.USDM
+    | funding.USDM,
+    "bybit": bybit_account.ROUTES | bybit_history.ROUTES | bybit_settings.ROUTES | funding.BYBIT,
 }
-_PREFIXES: Final = (("/fapi/", "binanceusdm"), ("/api/", "binance"), ("/sapi/", "binance"), ("/dapi/", "binance"), ("/v5/", "bybit"))
+_PREFIXES: Final = (
+    ("/fapi/", "binanceusdm"),
+    ("/futures/", "binanceusdm"),
+    ("/api/", "binance"),
+    ("/sapi/", "binance"),
+    ("/dapi/", "binance"),
+    ("/v5/", "bybit"),
+)
 _HOSTS: Final = {
     "api.binance.com": {"/api/", "/sapi/"},
-    "fapi.binance.com": {"/fapi/"},
+    "fapi.binance.com": {"/fapi/", "/futures/"},
     "dapi.binance.com": {"/dapi/"},
     "api.bybit.com": {"/v5/"},
 }
@@ -107,6 +123,15 @@ class Dispatcher:
         now = self.world.clock.now_ms()
         return Reply({"retCode": 0, "retMsg": "OK", "result": value, "retExtInfo": extra, "time": now}, headers=call.reply_headers)
 
+    def unknown(self, call: Call) -> Reply:
+        """The reply to an endpoint that is not served, in the venue's wire format."""
+        wrong = f"Path {call.path}, Method {call.method} is invalid"
+        if call.exchange == "bybit":
+            return self.refusal(call, VenueError(10017, f"Request path not found or request method is invalid. {wrong}", 404), {})
+        if call.exchange == "binanceusdm":
+            return self.refusal(call, VenueError(-5000, wrong, 404), {})
+        return self.refusal(call, VenueError(-1020, f"This operation is not supported. {wrong}", 404), {})
+
     def refusal(self, call: Call, error: Exception, headers: dict[str, str]) -> Reply:
         """An error in the venue's wire format."""
         refusal = self._as_venue_error(call, error)
@@ -114,11 +139,13 @@ class Dispatcher:
             now = self.world.clock.now_ms()
             body = {"retCode": refusal.code, "retMsg": refusal.message, "result": {}, "retExtInfo": {}, "time": now}
             return Reply(body, refusal.status, headers)
-        return Reply({"code": refusal.code, "msg": refusal.message}, refusal.status, headers)
+        more = {} if refusal.data is None else {"data": refusal.data}
+        return Reply({"code": refusal.code, "msg": refusal.message} | more, refusal.status, headers)
 
     def _as_venue_error(self, call: Call, error: Exception) -> VenueError:
         if isinstance(error, VenueError):
             return error
         if isinstance(error, Refused):
             return binance_common.venue_error(call.exchange, error)
-        return refuse(10001, f"params error: {error} invalid") if call.exchange == "bybit" else binance_common.missing(str(error))
+        assert isinstance(error, Malformed)
+        return refuse(10001, f"params error: {error} invalid") if call.exchange == "bybit" else binance_common.malformed(error)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Final
 
 from engine.exchanges.simulator.model import NewOrder, Refused
 from engine.exchanges.simulator.prices import PricePath
+
+MOST_QUOTE: Final = Decimal(9_000_000)
+"""Most that one market order may spend."""
 
 
 def check_filters(ask: NewOrder, prices: PricePath) -> None:
@@ -18,15 +22,17 @@ def check_filters(ask: NewOrder, prices: PricePath) -> None:
 def _check_quantity(ask: NewOrder) -> None:
     market, quantity = ask.market, ask.quantity
     if ask.quote_quantity:
+        if ask.quote_quantity > MOST_QUOTE:
+            raise Refused("notional_high")
         return
     if quantity <= 0:
         raise Refused("quantity_zero")
+    if quantity > market.max_qty:
+        raise Refused("quantity_high", limit=market.max_qty)
     if quantity % market.step:
         raise Refused("quantity_step")
     if quantity < market.min_qty:
         raise Refused("quantity_low")
-    if quantity > market.max_qty:
-        raise Refused("quantity_high", limit=market.max_qty)
     if ask.is_market and quantity > market.max_market_qty:
         raise Refused("market_quantity_high", limit=market.max_market_qty)
 
@@ -35,9 +41,11 @@ def _check_price(ask: NewOrder, prices: PricePath) -> None:
     market, price = ask.market, ask.price
     if ask.is_market:
         return
-    if price < 0 or price % market.tick:
+    if price > market.max_price:
+        raise Refused("price_range", low=market.min_price, high=market.max_price)
+    if price % market.tick:
         raise Refused("price_tick")
-    if price < market.min_price or price > market.max_price:
+    if price < market.min_price:
         raise Refused("price_range", low=market.min_price, high=market.max_price)
     if not ask.trigger_price:
         mid = prices.mid(market)

@@ -77,7 +77,8 @@ class Keeper:
 
 def _kept(account: Account) -> dict[str, Any]:
     flags = {"label": account.label, "can_withdraw": account.can_withdraw, "can_trade": account.can_trade, "hedge": account.hedge}
-    settings = {"permissions": account.permissions, "leverage": account.leverage, "margin_type": account.margin_type}
+    settings: dict[str, Any] = {"permissions": account.permissions, "leverage": account.leverage, "margin_type": account.margin_type}
+    settings |= {"multi_assets": account.multi_assets, "margin_mode": account.account_margin_mode}
     keys = {"exchange": account.exchange, "api_key": account.api_key, "secret": account.secret.decode()}
     balances = {asset: plain(held.total) for asset, held in account.balances.items()}
     positions = [_position(position) for position in account.positions.values() if position.quantity]

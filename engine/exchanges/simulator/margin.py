@@ -46,8 +46,9 @@ def notional(position: Position, prices: PricePath) -> Decimal:
 
 
 def position_margin(account: Account, prices: PricePath) -> Decimal:
-    """Initial margin of all positions."""
-    return sum((notional(p, prices) / account.leverage_of(p.market) for p in account.positions.values() if p.quantity), ZERO)
+    """Initial margin of all positions, and what was put on top."""
+    held = (position for position in account.positions.values() if position.quantity)
+    return sum((notional(position, prices) / account.leverage_of(position.market) + position.added for position in held), ZERO)
 
 
 def order_margin(account: Account) -> Decimal:
@@ -186,7 +187,7 @@ def settle_perpetual(account: Account, ask: NewOrder, fill: Fill) -> Decimal:
         position.entry = fill.price
     position.quantity = held + signed
     if not position.quantity:
-        position.entry = ZERO
+        position.entry = position.added = ZERO
     position.created_ms = position.created_ms or fill.at_ms
     position.updated_ms, position.realized = fill.at_ms, position.realized + realized - fill.fee
     account.balance(QUOTE).free += realized - fill.fee

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from decimal import Decimal
+from typing import Final
 
 from engine.exchanges.simulator import margin
 from engine.exchanges.simulator.clock import Clock
+from engine.exchanges.simulator.filters import check_filters
 from engine.exchanges.simulator.ledger import Ledger
 from engine.exchanges.simulator.model import ZERO, Account, Fill, Market, NewOrder, Order, Position, Refused
 from engine.exchanges.simulator.prices import Level, PricePath, take, take_quote
 
 _IMMEDIATE = frozenset({"IOC", "FOK"})
+MOST_OPEN: Final = {"binance": 200, "binanceusdm": 200, "bybit": 500}
+"""Open orders that an account may have in one market."""
 
 
 class Engine:
@@ -39,6 +44,11 @@ class Engine:
             raise Refused("market_closed")
         if not account.can_trade:
             raise Refused("not_permitted")
+        if (
+            self._rests(ask)
+            and sum(1 for order in account.open_orders.values() if order.market is ask.market) >= MOST_OPEN[account.exchange]
+        ):
+            raise Refused("open_orders")
         if not ask.market.is_spot:
             margin.check_position_side(account, ask)
         if not ask.trigger_price:
@@ -80,14 +90,39 @@ class Engine:
         """End an open order by its owner's wish."""
         self.end(order, "CANCELED", "user")
 
-    def amend(self, order: Order, quantity: Decimal, price: Decimal) -> None:
-        """Change a resting order's size and limit."""
+    def amend(self, order: Order, quantity: Decimal, price: Decimal, trigger: Decimal = ZERO) -> None:
+        """Change an open order's size, limit and trigger; it stays as it was when the market's filters or the account do not allow it
+        (`Refused`). What then crosses the book trades at once; an order that has traded its new size already ends."""
+        wanted = replace(order.ask, quantity=quantity, price=price, trigger_price=trigger or order.ask.trigger_price)
+        check_filters(wanted, self.prices)
+        waits = order.status == "UNTRIGGERED"
+        if not waits:
+            self._check_amended(order, wanted)
         margin.unlock(order)
-        order.ask.quantity = order.quantity = quantity
-        order.ask.price = price
-        order.updated_ms = self.clock.now_ms()
-        margin.lock(order)
-        self._cross(order)
+        order.ask, order.quantity, order.updated_ms = wanted, quantity, self.clock.now_ms()
+        if waits:
+            return
+        if order.remaining <= 0:
+            self.end(order, "CANCELED", "user")
+            return
+        limit = margin.reducible(order.account, wanted, order.remaining) if wanted.reduce_only else order.remaining
+        for level, part in self._taken(order, limit):
+            self._fill(order, level, part, maker=False)
+        self._after_taking(order, order.quantity)
+
+    def _check_amended(self, order: Order, wanted: NewOrder) -> None:
+        if wanted.post_only and self._crosses(wanted):
+            raise Refused("post_only")
+        left, status = max(wanted.quantity - order.filled, ZERO), order.status
+        margin.unlock(order)
+        order.status = "PENDING"
+        try:
+            margin.check_funds(order.account, replace(wanted, quantity=left), self.prices)
+        except Refused:
+            margin.lock(order)
+            raise
+        finally:
+            order.status = status
 
     def end(self, order: Order, status: str, reason: str = "") -> None:
         """Close an order: CANCELED, EXPIRED or REJECTED."""
@@ -133,6 +168,10 @@ class Engine:
             now = self.clock.now_us()
             self.ledger.received(account, ask.market, ask.client_id, side, size, now)
             self.execute(self.admit(account, ask, now))
+
+    def _rests(self, ask: NewOrder) -> bool:
+        """It may stay in the book, or waits for its price."""
+        return bool(ask.trigger_price) or not (ask.is_market or ask.time_in_force in _IMMEDIATE)
 
     def _check_client_id(self, account: Account, ask: NewOrder) -> None:
         known = account.by_client.get(ask.client_id)

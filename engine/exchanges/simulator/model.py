@@ -76,6 +76,16 @@ class Payment:
     mark: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class MarginChange:
+    """An isolated position's margin was changed by its owner: `amount` (added when positive)."""
+
+    market: Market
+    side: str
+    at_ms: int
+    amount: Decimal
+
+
 @dataclass(slots=True, eq=False)
 class NewOrder:
     """An order as a client asked for it, in the engine's words; `echo` holds what a venue only repeats."""
@@ -175,6 +185,8 @@ class Position:
     realized: Decimal = ZERO
     created_ms: int = 0
     updated_ms: int = 0
+    added: Decimal = ZERO
+    """Margin that the owner of an isolated position put on top; gone once it is flat."""
     stops: dict[str, str] = field(default_factory=dict)
 
 
@@ -196,6 +208,8 @@ class Account:
     leverage: dict[str, int] = field(default_factory=dict)
     margin_type: dict[str, str] = field(default_factory=dict)
     account_margin_mode: str = "REGULAR_MARGIN"
+    multi_assets: bool = False
+    margin_changes: list[MarginChange] = field(default_factory=list)
     orders: dict[int, Order] = field(default_factory=dict)
     by_client: dict[str, Order] = field(default_factory=dict)
     open_orders: dict[int, Order] = field(default_factory=dict)

@@ -142,7 +142,7 @@ class Simulator:
     async def _serve(self, request: BaseRequest, call: Call) -> Reply:
         route = self.dispatcher.route(call)
         if route is None:
-            return Reply(status=404, body=b"<html><body><h2>404 Not found</h2></body></html>", content_type="text/html")
+            return self.dispatcher.unknown(call)
         refused = self.dispatcher.open(call, route)
         if refused is not None:
             return refused

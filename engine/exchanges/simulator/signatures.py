@@ -11,11 +11,12 @@ import hmac
 from typing import Final
 
 from engine.exchanges.simulator.model import Account
-from engine.exchanges.simulator.wire import Call, VenueError
+from engine.exchanges.simulator.wire import Call, VenueError, whole
 
 Accounts = dict[tuple[str, str], Account]
 _AHEAD_MS: Final = 1000
 _BINANCE_WINDOW_MS: Final = 5000
+_LONGEST_WINDOW_MS: Final = 60_000
 _MARK: Final = b"&signature="
 
 
@@ -46,6 +47,9 @@ def _binance(call: Call, accounts: Accounts, now_ms: int) -> Account:
         raise VenueError(-1022, "Signature for this request is not valid.")
     if not call.params.get("timestamp"):
         raise VenueError(-1102, "Mandatory parameter 'timestamp' was not sent, was empty/null, or malformed.")
+    whole(call.params["timestamp"], "timestamp")
+    if call.number("recvWindow") > _LONGEST_WINDOW_MS:
+        raise VenueError(-1131, "recvWindow must be less than 60000")
     check_window(call, now_ms)
     return account
 
@@ -72,8 +76,8 @@ def window_of(call: Call) -> tuple[int, int]:
     else:
         stamp, window = call.params.get("timestamp", ""), call.params.get("recvWindow", "") or str(_BINANCE_WINDOW_MS)
     try:
-        return int(stamp), min(int(float(window)), 60_000)
-    except ValueError:
+        return int(stamp[:20]), min(int(float(window)), _LONGEST_WINDOW_MS)
+    except (ValueError, OverflowError):
         return 0, _BINANCE_WINDOW_MS
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
@@ -12,6 +13,9 @@ import orjson
 from engine.exchanges.simulator.model import ZERO, Account, Order
 
 JSON: Final = "application/json;charset=UTF-8"
+NUMBER: Final = re.compile(r"([0-9]{1,20})(\.[0-9]{1,20})?")
+"""How the venues write a number: no sign, no exponent."""
+WHOLE: Final = re.compile(r"[0-9]{1,20}")
 
 
 @dataclass(slots=True)
@@ -47,23 +51,18 @@ class Call:
         if self.body:
             if self.exchange == "bybit":
                 self.document = _object(self.body)
-                self.params |= {key: value if isinstance(value, str) else _text(value) for key, value in self.document.items()}
+                self.params |= {key: as_text(value) for key, value in self.document.items()}
             else:
                 self.params |= _fields(self.body.decode("utf-8", "replace"))
 
     def number(self, name: str) -> Decimal:
-        """A decimal parameter; absent or empty is zero, garbage raises `Malformed`."""
+        """A decimal parameter; absent or empty is zero, anything but a plain number raises `Malformed`."""
         return decimal(self.params.get(name, ""), name)
 
     def integer(self, name: str, default: int) -> int:
-        """An integer parameter."""
+        """A whole parameter."""
         text = self.params.get(name, "")
-        if not text:
-            return default
-        try:
-            return int(text)
-        except ValueError:
-            raise Malformed(name) from None
+        return whole(text, name) if text else default
 
 
 @dataclass(slots=True)
@@ -86,40 +85,50 @@ GONE: Final = Reply(status=0)
 
 
 class VenueError(Exception):
-    """A venue's own refusal: code, message, HTTP status."""
+    """A venue's own refusal: code, message, HTTP status; `data` says more in a field of that name (Binance's cancel-replace)."""
 
-    def __init__(self, code: int, message: str, status: int = 400) -> None:
-        self.code, self.message, self.status = code, message, status
+    def __init__(self, code: int, message: str, status: int = 400, data: dict[str, Any] | None = None) -> None:
+        self.code, self.message, self.status, self.data = code, message, status, data
         super().__init__(f"{code} {message}")
 
 
 class Malformed(Exception):
-    """A parameter is not what its name says."""
+    """A parameter is not what its name says; `legal` is the pattern that its text must match, when it has one."""
+
+    def __init__(self, name: str, legal: str = "") -> None:
+        self.legal = legal
+        super().__init__(name)
 
 
 def decimal(text: str, name: str) -> Decimal:
     """Exact decimal of a parameter; empty is zero."""
     if not text:
         return ZERO
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        raise Malformed(name) from None
-    if not value.is_finite():
-        raise Malformed(name)
-    return value
+    if not NUMBER.fullmatch(text):
+        raise Malformed(name, NUMBER.pattern)
+    return Decimal(text)
+
+
+def whole(text: str, name: str) -> int:
+    """A parameter that is a whole number."""
+    if not WHOLE.fullmatch(text):
+        raise Malformed(name, WHOLE.pattern)
+    return int(text)
+
+
+def as_text(value: Any) -> str:
+    """A value of a JSON body as the text that a form would carry."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else orjson.dumps(value).decode()
 
 
 def _fields(raw: str) -> dict[str, str]:
     """A form or query as text; most values need no decoding, which is what makes it quick."""
     pairs = (word.partition("=") for word in raw.split("&") if word)
     return {name: unquote_plus(value) if "%" in value or "+" in value else value for name, _, value in pairs}
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, int | float) else orjson.dumps(value).decode()
 
 
 def _object(body: bytes) -> dict[str, Any]:

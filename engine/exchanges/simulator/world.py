@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from engine.exchanges.simulator.accounts import Registry
@@ -29,6 +29,8 @@ class World:
     registry: Registry
     clock: Clock
     async_ms: float = 1.0
+    countdowns: dict[tuple[str, str], asyncio.TimerHandle] = field(default_factory=dict)
+    """By API key and market id, when the account's open orders there end."""
 
     def place(self, call: Call, ask: NewOrder, check: Callable[[], None]) -> Order:
         """Record the arrival, run the venue's checks, admit the order. Refusals are in the ledger, then raised."""

@@ -67,7 +67,7 @@ async def signed(simulator: Simulator, method: str, path: str, params: dict[str,
         sign = hmac.new(secret, f"{stamp}{key}5000{body}".encode(), "sha256").hexdigest()
         headers = {"X-BAPI-API-KEY": key, "X-BAPI-TIMESTAMP": stamp, "X-BAPI-RECV-WINDOW": "5000", "X-BAPI-SIGN": sign}
     else:
-        body = urlencode(params | {"timestamp": stamp, "recvWindow": 5000})
+        body = urlencode({"timestamp": stamp, "recvWindow": 5000} | params)
         body += "&signature=" + hmac.new(secret, body.encode(), "sha256").hexdigest()
         headers = {"X-MBX-APIKEY": key, "Content-Type": "application/x-www-form-urlencoded"}
     body = body.replace(*changes.get("tamper", ("", "")))

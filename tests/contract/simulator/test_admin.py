@@ -13,7 +13,7 @@ import pytest
 
 from engine.config import Settings
 from engine.exchanges.simulator import Options, Simulator, run
-from tests.contract.simulator.clients import KEY, admin, client, signed
+from tests.contract.simulator.clients import admin, client, signed
 from tests.contract.simulator.conftest import register
 from tests.support import wait_until
 
@@ -114,8 +114,13 @@ async def _answers(port: int) -> bool:
         return False
 
 
-async def test_unknown_endpoints_are_not_json(simulator: Simulator) -> None:
-    async with aiohttp.ClientSession() as session, session.get(simulator.url + "/api/v3/nothing") as reply:
-        assert (reply.status, reply.content_type) == (404, "text/html")
-    status, _ = await signed(simulator, "GET", "/v5/account/wallet-balance", {"accountType": "CONTRACT"})
-    assert status == 200 and KEY
+@pytest.mark.parametrize(("path", "code"), [("/api/v3/nothing", -1020), ("/fapi/v1/nothing", -5000), ("/v5/nothing", 10017)])
+async def test_unknown_endpoints_are_refused_in_the_venues_words(simulator: Simulator, path: str, code: int) -> None:
+    status, reply = await signed(simulator, "GET", path, {})
+    assert (status, reply.get("code", reply.get("retCode"))) == (404, code)
+    assert path in reply.get("msg", reply.get("retMsg"))
+
+
+async def test_other_accounts_than_the_unified_one_are_refused(simulator: Simulator) -> None:
+    status, reply = await signed(simulator, "GET", "/v5/account/wallet-balance", {"accountType": "CONTRACT"})
+    assert (status, reply["retCode"]) == (200, 10001)
