@@ -40,8 +40,13 @@ def upgrade(dsn: str, revision: str = HEAD) -> str | None:
 
 def ensure(dsn: str) -> None:
     """`upgrade` if there is something to do; whoever may not change tables can call this where there is not."""
-    if current(dsn) != ScriptDirectory(str(files("migrations"))).get_current_head():
+    if current(dsn) != head():
         upgrade(dsn)
+
+
+def head() -> str | None:
+    """The newest revision there is."""
+    return ScriptDirectory(str(files("migrations"))).get_current_head()
 
 
 def downgrade(dsn: str, revision: str) -> str | None:

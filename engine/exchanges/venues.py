@@ -13,7 +13,7 @@ from engine.exchanges.paper import PaperBeside
 from engine.exchanges.port import Exchange
 from engine.exchanges.session import VenueNet
 
-ADAPTERS: Final[dict[Venue, Callable[[VenueNet], Exchange]]] = {
+ADAPTERS: Final[dict[Venue, Callable[[VenueNet], BinanceSpot | BinanceUsdm | BybitSpot | BybitLinear]]] = {
     "binance": BinanceSpot,
     "binanceusdm": BinanceUsdm,
     "bybit": BybitSpot,
@@ -26,3 +26,13 @@ def open_venues(net: VenueNet, paper: VenueNet | None = None) -> dict[Venue, Exc
     if paper is None:
         return {venue: adapter(net) for venue, adapter in ADAPTERS.items()}
     return {venue: PaperBeside(adapter(net), adapter(paper)) for venue, adapter in ADAPTERS.items()}
+
+
+async def clock_offset_ms(net: VenueNet, venue: Venue) -> int:
+    """Our clock less the venue's, by one public call. Raises `CallFailed`."""
+    adapter = ADAPTERS[venue](net)
+    try:
+        await adapter.sync_clock()
+        return adapter.rack.offset_ms
+    finally:
+        adapter.rack.close()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -21,25 +22,57 @@ from engine.errors import ConfigInvalid, DependencyUnreachable
 from engine.topology import SIGNALS, TOPICS, Topic
 
 VISIBLE_S: Final = 15.0
+PARTITIONS: Final = "partitions"
 
 
 async def ensure_topics(settings: Settings, topics: Iterable[Topic] = TOPICS) -> list[str]:
     """Create what is missing, then check everything. Any number of processes may call it at the same time."""
     wanted = {settings.topic(topic): topic for topic in topics}
-    async with _admin(settings) as admin:
+    async with open_admin(settings) as admin:
         found = await _partitions(admin, wanted)
         missing = [name for name in wanted if name not in found]
         if missing:
             await _create(admin, settings, {name: wanted[name] for name in missing})
             found = await _all_visible(admin, wanted)
-        _check_partitions(settings, wanted, found)
-        _check_settings(wanted, await _settings(admin, wanted))
+        for fault in await _faults(admin, settings, wanted, found):
+            raise ConfigInvalid(f"Topic {fault.topic}: {fault.setting} is {fault.actual}, expected {fault.expected}{fault.hint}.")
     return missing
+
+
+@dataclass(frozen=True)
+class TopicFault:
+    """A topic that is not as the map says. `setting` is `partitions` or one of the broker's; `actual` None: there is no such topic."""
+
+    topic: str
+    setting: str
+    actual: str | None
+    expected: str
+
+    @property
+    def hint(self) -> str:
+        """What else there is to say."""
+        return "; it is fixed at creation" if self.setting == PARTITIONS else ""
+
+
+async def topic_faults(settings: Settings) -> list[TopicFault]:
+    """Everything about topics that is not as it should be; nothing is changed. Errors: DependencyUnreachable."""
+    wanted = {settings.topic(topic): topic for topic in TOPICS}
+    async with open_admin(settings) as admin:
+        found = await _partitions(admin, wanted)
+        missing = [
+            TopicFault(name, PARTITIONS, None, str(wanted[name].partition_count(settings.partitions))) for name in wanted.keys() - found
+        ]
+        present = {name: topic for name, topic in wanted.items() if name in found}
+        return missing + (await _faults(admin, settings, present, found) if present else [])
+
+
+async def _faults(admin: AIOKafkaAdminClient, settings: Settings, wanted: dict[str, Topic], found: dict[str, int]) -> list[TopicFault]:
+    return [*_wrong_partitions(settings, wanted, found), *_wrong_settings(wanted, await _settings(admin, wanted))]
 
 
 async def delete_topics(settings: Settings, topics: Iterable[Topic] = TOPICS) -> None:
     """Remove topics with everything in them, if they exist: `demo --reset` and tests."""
-    async with _admin(settings) as admin:
+    async with open_admin(settings) as admin:
         names = [settings.topic(topic) for topic in topics]
         await admin.delete_topics(names)
         until = time.monotonic() + VISIBLE_S
@@ -50,7 +83,8 @@ async def delete_topics(settings: Settings, topics: Iterable[Topic] = TOPICS) ->
 
 
 @asynccontextmanager
-async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+async def open_admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An admin client for the time of the block. Errors: DependencyUnreachable."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka, request_timeout_ms=15_000)
     try:
         await admin.start()  # type: ignore[no-untyped-call]
@@ -101,17 +135,17 @@ async def _settings(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[st
     return {name: {entry[0]: entry[1] for entry in entries} for _, _, _, name, entries in resources}
 
 
-def _check_partitions(settings: Settings, wanted: dict[str, Topic], found: dict[str, int]) -> None:
+def _wrong_partitions(settings: Settings, wanted: dict[str, Topic], found: dict[str, int]) -> Iterator[TopicFault]:
     for name, topic in wanted.items():
         expected = topic.partition_count(settings.partitions)
         # Detectors own the signals topic and may have made it with any number of partitions.
         if topic is not SIGNALS and found[name] != expected:
-            raise ConfigInvalid(f"Topic {name}: partitions is {found[name]}, expected {expected}; it is fixed at creation.")
+            yield TopicFault(name, PARTITIONS, str(found[name]), str(expected))
 
 
-def _check_settings(wanted: dict[str, Topic], found: dict[str, dict[str, str]]) -> None:
+def _wrong_settings(wanted: dict[str, Topic], found: dict[str, dict[str, str]]) -> Iterator[TopicFault]:
     for name, topic in wanted.items():
         for setting, expected in topic.settings().items():
             actual = found[name].get(setting)
             if actual != expected:
-                raise ConfigInvalid(f"Topic {name}: {setting} is {actual}, expected {expected}.")
+                yield TopicFault(name, setting, actual or "not set", expected)

@@ -10,11 +10,10 @@ from typing import Annotated, Any, cast
 import typer
 
 from engine.config import load_settings
-from engine.contracts.audit import StoreCredential
 from engine.domain.messages import ClosePosition, ConfigureFollower, FollowWhale, UnfollowWhale
-from engine.domain.values import VENUES, FollowerSettings, FollowTerms, Limits, MinSizePolicy, Mode, SizingMode, StartMode, Venue
-from engine.log.note import note
-from ops.commands.common import Json, asked, emit, emit_rows, publish_command, query, request_id
+from engine.domain.values import VENUES, FollowerSettings, FollowTerms, Limits, MinSizePolicy, Mode, SizingMode, StartMode
+from ops.commands.common import Json, emit, emit_rows, publish_command, query, request_id
+from ops.commands.vault import store_keys
 
 app = typer.Typer(help="Followers: who copies whom, how much, on which account.", no_args_is_help=True)
 Follower = Annotated[str, typer.Argument(help="The follower's id.")]
@@ -50,7 +49,7 @@ def add(
     if venue not in VENUES:
         raise typer.BadParameter(f"{venue!r} is not one of {', '.join(VENUES)}", param_hint="--venue")
     if api_key is not None:
-        _store_keys(follower, venue, api_key, secret or typer.prompt("API secret", hide_input=True))
+        store_keys(follower, venue, api_key, secret or typer.prompt("API secret", hide_input=True))
     if open_paper:
         from engine.executor.accounts.paper import open_paper_account
 
@@ -60,19 +59,6 @@ def add(
     )
     settings = FollowerSettings(preferred_exchange=venue, mode=cast(Mode, mode), max_leverage=max_leverage, limits=limits)
     _send(ConfigureFollower(request_id=request_id(), follower_id=follower, settings=settings, actor=getpass.getuser()), json)
-
-
-def _store_keys(follower: str, venue: Venue, api_key: str, secret: str) -> None:
-    import psycopg
-    from pydantic import SecretStr
-
-    from engine.executor.accounts import add_credential, load_master_key
-
-    settings = load_settings()
-    master, wish = load_master_key(settings), asked(StoreCredential, follower_id=follower, venue=venue)
-    with psycopg.connect(settings.database_url.get_secret_value()) as connection:
-        asyncio.run(note(settings, wish))
-        add_credential(connection, master, follower, venue, SecretStr(api_key), SecretStr(secret))
 
 
 @app.command()

@@ -1,8 +1,9 @@
-"""`remora vault new-key | check | accounts | rotate | remove`: exchange credentials and the master key over them. No secret is printed."""
+"""`remora vault new-key | check | add | accounts | rotate | remove`: exchange credentials and their master key. No secret is printed."""
 
 from __future__ import annotations
 
 import asyncio
+import getpass
 import os
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -10,7 +11,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from engine.config import load_settings
-from engine.contracts.audit import AuditModel, RemoveCredential, RotateMasterKey
+from engine.contracts.audit import AuditModel, RemoveCredential, RotateMasterKey, StoreCredential
 from engine.domain.values import VENUES, Venue
 from engine.errors import ConfigInvalid
 from engine.log.note import note
@@ -27,6 +28,18 @@ def _connect() -> Any:
     conn = psycopg.connect(load_settings().database_url.get_secret_value())
     ensure_vault(conn)
     return conn
+
+
+def store_keys(follower: str, venue: Venue, api_key: str, secret: str) -> None:
+    """Put the keys of an account into the vault, after the trail has been told."""
+    from pydantic import SecretStr
+
+    from engine.executor.accounts import add_credential, load_master_key
+
+    master = load_master_key(load_settings())
+    _note(asked(StoreCredential, follower_id=follower, venue=venue))
+    with _connect() as conn:
+        add_credential(conn, master, follower, venue, SecretStr(api_key), SecretStr(secret))
 
 
 def _note(wish: AuditModel) -> None:
@@ -60,6 +73,29 @@ def check(json: Json = False) -> None:
     emit({"fingerprint": master.fingerprint, "open": good, "sealed": bad}, json)
     if bad:
         raise typer.Exit(5)
+
+
+@app.command()
+def add(
+    follower: Annotated[str, typer.Argument(help="The follower's id; its settings stay as they are.")],
+    venue: Annotated[str, typer.Option(help=f"One of {', '.join(VENUES)}.")],
+    api_key: Annotated[str | None, typer.Option(help="Asks for the secret and puts both into the vault.")] = None,
+    secret: Annotated[str | None, typer.Option(envvar="REMORA_ACCOUNT_SECRET", help="Better left out: then it is asked for.")] = None,
+    open_paper: Annotated[bool, typer.Option(help="Open a paper account with 10,000 USDT at the simulator instead.")] = False,
+    json: Json = False,
+) -> None:
+    """Store or replace the keys of an account. Executors use them within seconds."""
+    from engine.executor.accounts.paper import open_paper_account
+
+    if venue not in VENUES:
+        raise typer.BadParameter(f"{venue!r} is not one of {', '.join(VENUES)}", param_hint="--venue")
+    if open_paper == (api_key is not None):
+        raise typer.BadParameter("give either --api-key or --open-paper")
+    if api_key is None:
+        asyncio.run(open_paper_account(load_settings(), follower, venue, actor=getpass.getuser()))
+    else:
+        store_keys(follower, venue, api_key, secret or typer.prompt("API secret", hide_input=True))
+    emit({"follower": follower, "venue": venue, "paper": open_paper}, json)
 
 
 @app.command()
