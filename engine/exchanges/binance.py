@@ -23,6 +23,8 @@ _ABSENT: Final = frozenset({"-2013", "-2011"})
 _ARCHIVED: Final = "-2026"
 """Spot: it was there, and ended without a trade over 90 days ago. (USD-M forgets such orders after 3 days and says -2013.)"""
 _QUOTE: Final = "USDT"
+TRADES_PAGE: Final = 1000
+"""Most trades that one request lists."""
 
 
 def number(value: Any) -> Decimal:
@@ -111,8 +113,10 @@ class Binance:
             return found, False
         market, since = self._id(order.symbol), since_ms - self.rack.offset_ms - 1000
         open_orders = await self._ask(keys, "open", {"symbol": market})
-        orders = await self._ask(keys, "all", {"symbol": market, "startTime": since})
-        trades = await self._ask(keys, "trades", {"symbol": market, "startTime": since})
+        orders, trades = [], []
+        for span in self._spans(since):
+            orders += await self._ask(keys, "all", {"symbol": market} | span)
+            trades += await self._ask(keys, "trades", {"symbol": market} | span)
         ours = next((raw for raw in [*open_orders, *orders] if raw.get("clientOrderId") == order.command_id), None)
         if ours is not None:
             return await self._fresh(keys, order, ours), False
@@ -124,18 +128,31 @@ class Binance:
                 return await self._fresh(keys, order, raw), False
         return None, True
 
+    def _spans(self, since: int) -> list[dict[str, int]]:
+        """The times that the history calls are asked with, so that together they reach from `since` until now."""
+        return [{"startTime": since}]
+
     async def details(self, keys: Credential, order: PlaceOrder, state: OrderState) -> OrderState:
         """The state with fees and average price from the order's trades."""
         if not state.filled:
             return _with_fees(state, ZERO, ZERO, state.average_price)
-        query = {"symbol": self._id(order.symbol), "orderId": state.exchange_order_id}
-        trades = await self._ask(keys, "trades", query)
+        trades = await self._trades_of(keys, self._id(order.symbol), state.exchange_order_id)
         quantity = sum((number(trade["qty"]) for trade in trades), ZERO)
         if quantity != state.filled:
             raise CallFailed(Judgement(Verdict.UNKNOWN, Hint.NONE, "", "the trades do not add up to the order yet"))
         quote = sum((number(trade["qty"]) * number(trade["price"]) for trade in trades), ZERO)
         base = self._base(order.symbol)
         return _with_fees(state, *self._fees(trades, base), average_of(quantity, quote))
+
+    async def _trades_of(self, keys: Credential, market: str, order_id: str) -> list[dict[str, Any]]:
+        """Every trade of an order, page after page."""
+        query: dict[str, Any] = {"symbol": market, "orderId": order_id, "limit": TRADES_PAGE}
+        trades: list[dict[str, Any]] = await self._ask(keys, "trades", query)
+        page = trades
+        while len(page) == TRADES_PAGE:
+            page = await self._ask(keys, "trades", query | {"fromId": int(page[-1]["id"]) + 1})
+            trades = trades + page
+        return trades
 
     async def sync_clock(self) -> None:
         """Measure the venue's clock."""

@@ -11,10 +11,13 @@ from engine.exchanges.binance import ENDED, ZERO, Binance, average_of, number
 from engine.exchanges.judge import Reply, judge_binance
 from engine.exchanges.port import AccountView, Credential, Funding, Judgement, OrderState, Verdict
 from engine.exchanges.session import VenueNet
+from engine.exchanges.wire import now_ms
 
 FRESH_LEVERAGE: Final = Decimal(20)
 """What an account has before it sets one: all that is known of a symbol's leverage before the brackets were read."""
 INCOME_PAGE: Final = 1000
+LONGEST_MS: Final = 7 * 86_400_000
+"""Longest span of orders and trades that one request lists."""
 
 
 class BinanceUsdm(Binance):
@@ -44,6 +47,12 @@ class BinanceUsdm(Binance):
         average = number(raw.get("avgPrice")) or average_of(filled, number(raw.get("cumQuote")))
         refused = status if status == "REJECTED" else ""
         return OrderState(str(raw["orderId"]), status in ENDED, filled, average, ZERO, ZERO, status, refused, complete=not filled)
+
+    def _spans(self, since: int) -> list[dict[str, int]]:
+        now = now_ms() - self.rack.offset_ms
+        if now - since < LONGEST_MS:
+            return super()._spans(since)
+        return [{"startTime": at, "endTime": min(at + LONGEST_MS, now)} for at in range(since, now, LONGEST_MS)]
 
     def _highest_leverage(self, symbol: str) -> Decimal:
         return self._brackets.get(symbol, FRESH_LEVERAGE)
@@ -93,10 +102,13 @@ class BinanceUsdm(Binance):
         return _leverage_verdict(reply)
 
     async def check(self, keys: Credential) -> tuple[str, ...]:
-        """Rights of the key and the position mode."""
+        """Rights of the key, position mode, margin mode: with several assets as margin there are no isolated positions, and equity is not
+        USDT alone."""
         reasons = await self._key_reasons(keys, "enableFutures")
         mode = await self.rack.read(keys, lambda ex: ex.fapiprivate_get_positionside_dual())
-        return tuple([*reasons, "hedge_mode"] if mode.get("dualSidePosition") else reasons)
+        margin = await self.rack.read(keys, lambda ex: ex.fapiprivate_get_multiassetsmargin())
+        reasons += ["hedge_mode"] if mode.get("dualSidePosition") else []
+        return tuple(reasons + (["multi_assets_mode"] if margin.get("multiAssetsMargin") else []))
 
 
 def _leverage_verdict(reply: Reply) -> Judgement:

@@ -24,6 +24,8 @@ _ENDED: Final = frozenset({"Filled", "Cancelled", "PartiallyFilledCanceled", "Re
 _UNIFIED: Final = {"enableUnifiedMargin": False, "enableUnifiedAccount": True, "unifiedMarginStatus": 6}
 _QUOTE: Final = "USDT"
 _UNCHANGED: Final = frozenset({110043})
+EXECUTIONS_PAGE: Final = 100
+"""Most executions that one request lists."""
 LOG_WINDOW_MS: Final = 7 * 86_400_000
 """Longest span between startTime and endTime of the transaction log."""
 
@@ -75,13 +77,23 @@ class _Bybit:
         rows: list[dict[str, Any]] = (await self._ask(keys, method, query))["list"]
         return rows
 
+    async def _pages(self, keys: Credential, method: str, query: dict[str, Any]) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        result: dict[str, Any] = {}
+        while not result or (result["list"] and result.get("nextPageCursor")):
+            more = {"cursor": result["nextPageCursor"]} if result else {}
+            result = await self._ask(keys, method, query | more)
+            rows += result["list"]
+        return rows
+
     async def find(self, keys: Credential, order: PlaceOrder) -> OrderState | None:
         """Realtime, then history, by orderLinkId."""
         query = {"orderLinkId": order.command_id, "symbol": self._id(order.symbol)}
         for method in ("private_get_v5_order_realtime", "private_get_v5_order_history"):
             rows = await self._list(keys, method, query)
-            if rows:
-                return self._state(rows[0], order.symbol.split("/")[0])
+            ours = next((row for row in rows if row["orderLinkId"] == order.command_id), None)
+            if ours is not None:
+                return self._state(ours, order.symbol.split("/")[0])
         return None
 
     async def search(self, keys: Credential, order: PlaceOrder, since_ms: int) -> tuple[OrderState | None, bool]:
@@ -112,8 +124,8 @@ class _Bybit:
 
     async def details(self, keys: Credential, order: PlaceOrder, state: OrderState) -> OrderState:
         """Fees from the executions, for orders that do not carry them."""
-        query = {"orderLinkId": order.command_id, "symbol": self._id(order.symbol), "limit": 100}
-        rows = [row for row in await self._list(keys, "private_get_v5_execution_list", query) if row.get("execType", "Trade") == "Trade"]
+        query = {"orderLinkId": order.command_id, "symbol": self._id(order.symbol), "limit": EXECUTIONS_PAGE}
+        rows = [row for row in await self._pages(keys, "private_get_v5_execution_list", query) if row.get("execType", "Trade") == "Trade"]
         quantity = sum((number(row["execQty"]) for row in rows), ZERO)
         if quantity != state.filled:
             raise CallFailed(Judgement(Verdict.UNKNOWN, Hint.NONE, "", "the executions do not add up to the order yet"))
@@ -240,15 +252,6 @@ class BybitLinear(_Bybit):
             paid += [_funding(row, by_id[row["symbol"]]) for row in reversed(rows) if row["symbol"] in by_id]
         return sorted({payment.funding_id: payment for payment in paid}.values(), key=lambda payment: payment.at)
 
-    async def _pages(self, keys: Credential, method: str, query: dict[str, Any]) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = []
-        result: dict[str, Any] = {}
-        while not result or (result["list"] and result.get("nextPageCursor")):
-            more = {"cursor": result["nextPageCursor"]} if result else {}
-            result = await self._ask(keys, method, query | more)
-            rows += result["list"]
-        return rows
-
     async def set_leverage(self, keys: Credential, symbol: str, leverage: Decimal) -> Judgement:
         """POST set-leverage; "not modified" is success."""
         text = str(leverage.normalize()) if leverage % 1 else str(int(leverage))
@@ -258,12 +261,18 @@ class BybitLinear(_Bybit):
         return _leverage_verdict(reply)
 
     async def check(self, keys: Credential) -> tuple[str, ...]:
-        """Rights of the key and the position mode of what is open."""
+        """Rights of the key, position mode and margin mode."""
         reasons, rights = await self._rights(keys)
         if not {"Order", "Position"} <= set(rights.get("ContractTrade") or []):
             reasons.append("key_cannot_trade")
         rows = await self._list(keys, "private_get_v5_position_list", {"symbol": "BTCUSDT"})
-        return tuple([*reasons, "hedge_mode"] if any(int(row.get("positionIdx") or 0) for row in rows) else reasons)
+        reasons += ["hedge_mode"] if any(int(row.get("positionIdx") or 0) for row in rows) else []
+        return tuple(reasons + await self._margin_reasons(keys))
+
+    async def _margin_reasons(self, keys: Credential) -> list[str]:
+        """A portfolio margin account has no leverage that could be set."""
+        raw = await self.rack.read(keys, lambda ex: ex.private_get_v5_account_info())
+        return ["portfolio_margin"] if raw["result"].get("marginMode") == "PORTFOLIO_MARGIN" else []
 
 
 def _funding(row: dict[str, Any], symbol: str) -> Funding:

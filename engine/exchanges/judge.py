@@ -42,11 +42,11 @@ def _codes(hint: Hint, text: str) -> dict[int, Hint]:
 
 
 BINANCE: Final[dict[int, Hint]] = (
-    _codes(Hint.FINAL, "-1013 -1100 -1101 -1102 -1103 -1104 -1105 -1106 -1111 -1112 -1114 -1115 -1116 -1117 -1118 -1121 -1130 -1136")
-    | _codes(Hint.FINAL, "-4001 -4003 -4004 -4005 -4013 -4014 -4015 -4023 -4024 -4061 -4111 -4120 -4164 -4183 -4184")
-    | _codes(Hint.AGAIN, "-2020 -2021 -2025 -2027 -2028 -4131 -4140 -4192 -4400 -5021 -5022 -4016")
+    _codes(Hint.FINAL, "-1013 -1100 -1101 -1102 -1103 -1104 -1105 -1106 -1111 -1114 -1115 -1116 -1117 -1118 -1121 -1130 -1136")
+    | _codes(Hint.FINAL, "-4001 -4003 -4004 -4005 -4013 -4014 -4015 -4023 -4024 -4111 -4120 -4164 -4183 -4184")
+    | _codes(Hint.AGAIN, "-1112 -2020 -2021 -2025 -2027 -2028 -4131 -4140 -4192 -4400 -5021 -5022 -4016")
     | _codes(Hint.FUNDS, "-2018 -2019 -2024")
-    | _codes(Hint.RECONCILE, "-2022 -4118")
+    | _codes(Hint.RECONCILE, "-2022 -4061 -4118")
     | _codes(Hint.KEYS, "-1002 -1022 -2014 -2015")
     | _codes(Hint.CLOCK, "-1021 -5028")
 )
@@ -66,18 +66,20 @@ _BINANCE_1013_FOR_NOW: Final = ("Market is closed", "PERCENT_PRICE", "MAX_NUM", 
 """Filters that depend on the market or on what else is open, not on the form of the request."""
 
 BYBIT: Final[dict[int, Hint]] = (
-    _codes(Hint.FINAL, "10001 110013 110018 110024 110028 110030 110040 110066 110070 110092 110093 110094 110095 110100 110101")
-    | _codes(Hint.FINAL, "170010 170115 170116 170117 170121 170124 170130 170132 170133 170134 170135 170136 170137 170140 170217 170221")
-    | _codes(Hint.AGAIN, "110003 110020 110090 170005 170190 170193 170194 170195 170198 170199 170210 170218 170810")
+    _codes(Hint.FINAL, "10001 110013 110024 110028 110070 110092 110093 110094 110095 110100 110101")
+    | _codes(Hint.FINAL, "170010 170115 170116 170117 170121 170124 170130 170132 170133 170134 170135 170136 170137 170140 170221")
+    | _codes(Hint.AGAIN, "110003 110020 110040 110066 110090")
+    | _codes(Hint.AGAIN, "170005 170190 170193 170194 170195 170198 170199 170210 170217 170218 170810")
     | _codes(Hint.FUNDS, "110004 110006 110007 110012 110014 110044 110045 110052 110053 170033 170131 170223")
     | _codes(Hint.RECONCILE, "110017")
-    | _codes(Hint.KEYS, "10003 10004 10005 10010 10024 10027 10028 10029 33004 110067")
+    | _codes(Hint.KEYS, "10003 10004 10005 10010 10024 10027 10028 10029 33004 110018 110067")
     | _codes(Hint.CLOCK, "10002")
     | _codes(Hint.LIMITED, "10006 10018 170222")
-    | _codes(Hint.DUPLICATE, "110072 170141")
+    | _codes(Hint.DUPLICATE, "110030 110072 170141")
 )
 """Codes of Bybit v5 (HTTP 200, or 4xx) that prove the request was refused before it became an order, or that our id exists."""
-_BYBIT_10001: Final = (("duplicate", Hint.DUPLICATE), ("reduce-only", Hint.RECONCILE))
+_BYBIT_10001: Final = (("duplicate", Hint.DUPLICATE), ("reduce-only", Hint.RECONCILE), ("position idx", Hint.RECONCILE))
+"""A wrong position mode (like Binance's -4061) is one too: a mode is changed only while nothing is open, so the position tells."""
 
 
 def _unknown(code: str, reason: str) -> Judgement:

@@ -65,9 +65,9 @@ class Desk:
         return self.apart and keys.paper != (order.mode == "paper")
 
     def refusal(self, job: Job) -> str:
-        """Reason why the order must not be sent now; empty when it may."""
+        """Reason why the order must not be sent (again) now; empty when it may. Asked only of orders of which no attempt is in the book."""
         order = job.order
-        if job.cancelled and not job.attempts:
+        if job.cancelled:
             return "cancelled"
         if order.kind == "open" and order.expires_at is not None and self.now() >= order.expires_at:
             return "signal_expired"

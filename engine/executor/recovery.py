@@ -110,8 +110,8 @@ class Recovery:
     async def _absent(self, job: Job) -> Step:
         """No source knows it and nothing can still arrive."""
         desk, order = self._desk, job.order
-        if job.duplicate:
-            # It exists, so it ended, and without a trade: trades stay findable for years.
+        if job.duplicate or job.acknowledged_at is not None:
+            # It was there, so it ended, and without a trade: trades stay findable for years.
             await job.shard.settle(job, end(desk, job, "unfilled", "unfindable"))
             return Done()
         if order.kind == "open" and not desk.exchanges[order.venue].resend_safe:

@@ -182,14 +182,21 @@ def is_waiting_algo(order: Order) -> bool:
     return "algo" in order.ask.echo and not order.triggered
 
 
-def check_archived(world: World, order: Order) -> None:
-    """Orders that ended without a fill leave the books: USD-M after 3 days, spot after 90."""
-    if order.is_open or order.filled:
-        return
+_KEPT_MS: Final = {"binance": 90 * DAY_MS, "binanceusdm": 3 * DAY_MS}
+"""How long orders that ended without a fill stay in the books."""
+
+
+def is_archived(world: World, order: Order) -> bool:
+    """The order ended without a fill and has left the books."""
     age = world.clock.now_ms() - order.updated_ms
-    if order.account.exchange == "binanceusdm" and (order.archived or age > 3 * DAY_MS):
-        raise VenueError(-2013, "Order does not exist.")
-    if order.archived or age > 90 * DAY_MS:
+    return not (order.is_open or order.filled) and (order.archived or age > _KEPT_MS[order.account.exchange])
+
+
+def check_archived(world: World, order: Order) -> None:
+    """An archived order is refused: USD-M does not know it any more, spot says that it was there."""
+    if is_archived(world, order):
+        if order.account.exchange == "binanceusdm":
+            raise VenueError(-2013, "Order does not exist.")
         raise VenueError(-2026, "Order was canceled or expired with no executed qty over 90 days ago and has been archived.")
 
 
@@ -202,7 +209,7 @@ def plain_orders(world: World, call: Call, *, only_open: bool) -> list[Order]:
         return chosen
     start, end = _span(call)
     from_id = call.integer("orderId", 0)
-    chosen = [o for o in chosen if start <= o.created_ms <= end and o.id >= from_id]
+    chosen = [o for o in chosen if start <= o.created_ms <= end and o.id >= from_id and not is_archived(world, o)]
     limit = limit_of(call, 500, 1000)
     return chosen[:limit] if from_id or "startTime" in call.params else chosen[-limit:]
 

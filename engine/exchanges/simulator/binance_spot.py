@@ -235,7 +235,7 @@ def open_orders(world: World, call: Call) -> list[dict[str, Any]]:
 def all_orders(world: World, call: Call) -> list[dict[str, Any]]:
     """GET allOrders of a symbol."""
     market_of(world, call)
-    return [order_view(order) for order in plain_orders(world, call, only_open=False) if not order.archived]
+    return [order_view(order) for order in plain_orders(world, call, only_open=False)]
 
 
 def _canceled(order: Order, cancel_id: str) -> dict[str, Any]:

@@ -180,7 +180,7 @@ def open_orders(world: World, call: Call) -> list[dict[str, Any]]:
 def all_orders(world: World, call: Call) -> list[dict[str, Any]]:
     """GET allOrders."""
     market_of(world, call)
-    return [order_view(order) for order in plain_orders(world, call, only_open=False) if not order.archived]
+    return [order_view(order) for order in plain_orders(world, call, only_open=False)]
 
 
 def cancel(world: World, call: Call, params: dict[str, str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from pydantic import SecretStr
 
@@ -13,10 +14,12 @@ from engine.config import Settings
 from engine.domain.ids import command_id
 from engine.domain.messages import PlaceOrder
 from engine.domain.values import Venue
-from engine.exchanges import binance_usdm
+from engine.exchanges import binance, binance_usdm, bybit
 from engine.exchanges.port import CallFailed, Credential, Exchange, OrderRequest, Verdict
 from engine.exchanges.session import open_net
 from engine.exchanges.simulator import Options, Simulator
+from engine.exchanges.simulator.wire import Call
+from engine.exchanges.simulator.world import Route
 from engine.exchanges.venues import ADAPTERS
 from engine.exchanges.wire import now_ms
 from tests.contract.simulator.clients import KEY, SECRET, admin
@@ -177,3 +180,61 @@ async def test_spot_pays_no_funding_and_tells_everything_in_public(desk: Desk) -
     await desk.exchange.load_signed_rules(desk.keys)
     assert await desk.exchange.funding(desk.keys, 0) == []
     assert not desk.exchange.signed_rules
+
+
+@at("binance", "binanceusdm", "bybit", "bybitlinear")
+async def test_fees_of_an_order_with_more_trades_than_a_page(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(binance, "TRADES_PAGE", 3)
+    monkeypatch.setattr(bybit, "EXECUTIONS_PAGE", 3)
+    order = msgspec.structs.replace(desk.order("70000"), quantity=Decimal(5))
+    await desk.place(order)
+    state = await desk.exchange.find(desk.keys, order)
+    assert state is not None and state.filled == 5
+    whole = await desk.exchange.details(desk.keys, order, state)
+    fills = desk.simulator.world.registry.by_key["bybit" if desk.venue.startswith("bybit") else desk.venue, KEY].fills
+    assert len(fills) > 6
+    assert whole.fee_base + whole.fee_quote == sum(fill.fee for fill in fills)
+
+
+@at("binanceusdm")
+async def test_a_search_over_more_than_a_week_asks_week_by_week(desk: Desk) -> None:
+    order = desk.order("40000")
+    sent = await desk.place(order)
+    await desk.later(16)
+    before = desk.simulator.dispatcher.requests.copy()
+    assert await desk.exchange.search(desk.keys, order, sent - 16 * DAY_MS) == (None, True)
+    asked = desk.simulator.dispatcher.requests - before
+    assert asked["binanceusdm GET /fapi/v1/allOrders"] == asked["binanceusdm GET /fapi/v1/userTrades"] == 3
+
+
+@at("bybit", "bybitlinear")
+async def test_an_order_with_another_id_is_not_ours(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A venue that overlooks what it is asked by shows any order of the market."""
+    other, ours = desk.order("40000"), desk.order("40000")
+    await desk.place(other)
+    run = desk.simulator.dispatcher.run
+
+    def overlooking(call: Call, route: Route) -> Any:
+        call.params.pop("orderLinkId", None)
+        call.params |= {"openOnly": "1", "settleCoin": "USDT"}
+        return run(call, route)
+
+    monkeypatch.setattr(desk.simulator.dispatcher, "run", overlooking)
+    assert await desk.exchange.find(desk.keys, ours) is None
+    assert await desk.exchange.find(desk.keys, other) is not None
+
+
+@pytest.mark.parametrize(
+    ("desk", "flags", "reason"),
+    [
+        ("binanceusdm", {"multi_assets": True}, "multi_assets_mode"),
+        ("binanceusdm", {"hedge": True}, "hedge_mode"),
+        ("bybitlinear", {"margin_mode": "PORTFOLIO_MARGIN"}, "portfolio_margin"),
+        ("bybitlinear", {"hedge": True}, "hedge_mode"),
+    ],
+    indirect=["desk"],
+)
+async def test_modes_that_refuse_live_trading(desk: Desk, flags: dict[str, Any], reason: str) -> None:
+    assert await desk.exchange.check(desk.keys) == ()
+    register(desk.simulator, reset=True, **flags)
+    assert await desk.exchange.check(desk.keys) == (reason,)

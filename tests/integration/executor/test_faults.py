@@ -108,3 +108,22 @@ async def test_an_order_that_history_no_longer_shows(rig: Rig, venue: str, expec
     assert (end.status, end.reason, end.raw_code) == expected
     placed = [each for account in rig.simulator.world.registry.by_key.values() for each in account.orders.values()]
     assert [each.ask.client_id for each in placed] == [order.command_id]
+
+
+async def test_an_acknowledged_order_that_nobody_shows_was_there(rig: Rig) -> None:
+    """Its reply said NEW, then every source lost it: it ended untraded. An exit is not sent again on top of it."""
+    await rig.account("f1", "binance", balances={"BTC": "1"})
+    price, engine = await rig.price(), rig.simulator.world.engine
+    order, execute = rig.exit("f1", "binance", limit_price=price * 2), engine.execute
+
+    def rest(placed: Order) -> None:
+        if placed.ask.client_id != order.command_id:
+            execute(placed)
+            return
+        placed.status, placed.visible_ms = "NEW", 1 << 62
+
+    engine.execute = rest  # type: ignore[method-assign]
+    async with rig.running():
+        await rig.send(order)
+        (end,) = await rig.wait_settled(order)
+    assert (end.status, end.reason, end.attempts) == ("unfilled", "unfindable", 1)

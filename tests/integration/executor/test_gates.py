@@ -123,6 +123,21 @@ async def test_a_cancel_after_the_attempt_changes_nothing(rig: Rig) -> None:
     assert end.status == "filled"
 
 
+async def test_a_cancel_ends_an_open_that_was_refused_for_now(rig: Rig) -> None:
+    """Its attempt is proved to be nowhere, so it is not tried again, however long it would have lived."""
+    await rig.account("f1", "binance")
+    order = rig.order("f1", "binance", await rig.price())
+    asleep = {"kind": "http_429", "seconds": 3600, "client_id": order.command_id}
+    await rig.admin("POST", "/_faults", {"rules": [asleep]})
+    async with rig.running():
+        await rig.send(order)
+        await wait_until(lambda: rig.simulator.faults.applied["http_429"])
+        await rig.send(CancelOrder(command_id=order.command_id, follower_id="f1"))
+        (end,) = await rig.wait_settled(order)
+    assert (end.status, end.reason, end.attempts) == ("missed", "cancelled", 1)
+    assert order.command_id not in await rig.ledger()
+
+
 async def test_exits_then_priority_then_followers_in_turn(rig: Rig) -> None:
     """With one slot the queue's order is what is asked for at the venue."""
     for name in ("blocker", "many", "one", "exiting"):

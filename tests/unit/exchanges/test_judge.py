@@ -58,7 +58,8 @@ def test_binance_by_raw_code(fixtures_dir: Path) -> None:
         (400, -5028, "Timestamp for this request is outside of the ME recvWindow.", Hint.CLOCK),
         (401, -2015, "Invalid API-key, IP, or permissions for action.", Hint.KEYS),
         (400, -1022, "Signature for this request is not valid.", Hint.KEYS),
-        (400, -4061, "Order's position side does not match user's setting.", Hint.FINAL),
+        (400, -4061, "Order's position side does not match user's setting.", Hint.RECONCILE),
+        (400, -1112, "No orders on book for symbol.", Hint.AGAIN),
     ],
 )
 def test_binance_rejections(http: int, code: int, text: str, hint: Hint) -> None:
