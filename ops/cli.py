@@ -20,6 +20,7 @@ from engine.errors import RemoraError
 
 COMMANDS: dict[str, str] = {
     "demo": "demo:demo",
+    "up": "up:up",
     "doctor": "doctor:doctor",
     "init": "stack:init",
     "status": "state:status",

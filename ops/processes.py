@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -65,16 +65,17 @@ class Child:
         former = {"REMORA_EXITS": ",".join(map(str, self.exit_codes[-KEPT_EXITS:]))}
         self.process = children.spawn(self.command, self.log, env=self.env | former)
 
-    def note_end(self) -> None:
-        """Keep the exit code of a life that ended, and say when the next one may begin."""
+    def note_end(self) -> bool:
+        """Keep the exit code of a life that ended, and say when the next one may begin. False: nothing new."""
         if self.noted or self.process is None or (code := self.process.poll()) is None:
-            return
+            return False
         self.noted = True
         self.exit_codes.append(code)
         if time.monotonic() - self.started > SETTLED_S:
             self.backoff_s = FIRST_BACKOFF_S
         self.not_before = time.monotonic() + self.backoff_s
         self.backoff_s = min(self.backoff_s * 2, LONGEST_BACKOFF_S)
+        return True
 
     def relaunch(self) -> None:
         """The next life."""
@@ -89,6 +90,11 @@ class Child:
             return None
         return facts if self.process is not None and facts["pid"] == self.process.pid else None
 
+    @property
+    def wait_s(self) -> float:
+        """How long until the next life may begin."""
+        return max(self.not_before - time.monotonic(), 0.0)
+
     def refused(self) -> bool:
         """Ended over a wrong setting: starting again would end the same way."""
         return not self.running and self.exit_codes[-1:] == [ConfigInvalid.exit_code]
@@ -97,10 +103,10 @@ class Child:
 class Supervisor:
     """Use as a context manager. Thread-safe; every call returns quickly but `wait_ready` and `stop`."""
 
-    def __init__(self, folder: Path, env: Mapping[str, str] | None = None) -> None:
-        """`env` is added to our own environment for every child."""
+    def __init__(self, folder: Path, env: Mapping[str, str] | None = None, on_end: Callable[[Child], None] = lambda _: None) -> None:
+        """`env` is added to our own environment for every child. `on_end` hears, in another thread, of each life that ended by itself."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+        self._folder, self._on_end = folder, on_end
         self._env = dict(os.environ) | dict(env or {})
         self._children: dict[str, Child] = {}
         self._lock = threading.RLock()
@@ -221,6 +227,7 @@ class Supervisor:
     def _look_after(self, child: Child) -> None:
         if child.held or child.running:
             return
-        child.note_end()
+        if child.note_end():
+            self._on_end(child)
         if not child.refused() and time.monotonic() >= child.not_before:
             child.relaunch()

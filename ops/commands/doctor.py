@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json as jsonlib
+import logging
 from typing import TYPE_CHECKING
 
 import typer
@@ -25,6 +26,8 @@ def doctor(json: Json = False) -> None:
     except ValidationError as error:
         _refuse(error, json)
         raise typer.Exit(1) from None
+    # What a client library has to say of a server that is away, the finding says.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     answers = asyncio.run(_ask(settings, json))
     wrong = [answer for answer in answers if answer.status == "error"]
     if json:

@@ -117,7 +117,11 @@ def _print(report: dict[str, Any], as_json: bool) -> None:
 
 def _tell_where(stack: Stack, words: Console) -> None:
     """Each on a line of its own that a terminal does not break: people copy them."""
-    told = {"dashboard and API": stack.api_url, "its key": stack.api_key.get_secret_value(), "Postgres": stack.postgres.dsn}
+    told = {
+        "dashboard and API": stack.api_url,
+        "its key": stack.api_key.get_secret_value(),
+        "Postgres": stack.settings.database_url.get_secret_value(),
+    }
     for name, text in told.items():
         words.print(f"{name:>18}  {text}", soft_wrap=True, highlight=False, markup=False)
 
