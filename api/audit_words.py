@@ -36,9 +36,11 @@ def _credential(fields: Fields) -> str:
     return f"put {what} of {fields['follower_id']} on {fields['venue']} into the vault"
 
 
+DETECTORS: Final = {"fills": "recorded fills as signals", "legacy": "the older system's pending signals"}
 SAYS: Final[dict[str, Callable[[Fields], str]]] = {
     "PublishSignal": _signal,
     "PublishSignals": _signals,
+    "RunDetector": lambda fields: f"ran a detector: {DETECTORS[fields['detector']]}",
     "CreateKey": _new_key,
     "RevokeKey": lambda fields: f"revoked the API key {fields['key_id']}",
     "StoreCredential": _credential,

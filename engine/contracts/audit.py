@@ -47,6 +47,13 @@ class PublishSignals(_Audit):
     last_signal_id: Id
 
 
+class RunDetector(_Audit):
+    """A detector of ours begins: it publishes signals until it ends, under a CloudEvents source of its own."""
+
+    t: Literal["RunDetector"]
+    detector: Annotated[Literal["fills", "legacy"], Field(description="A recording of fills, or the bridge to the older system.")]
+
+
 class CreateKey(_Audit):
     """A new key of the API."""
 
@@ -107,6 +114,7 @@ class ImportLegacy(_Audit):
 AuditModel = (
     PublishSignal
     | PublishSignals
+    | RunDetector
     | CreateKey
     | RevokeKey
     | StoreCredential

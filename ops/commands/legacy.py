@@ -12,7 +12,9 @@ import msgspec
 import typer
 
 from engine.config import load_settings
-from ops.commands.common import Json, emit
+from engine.contracts.audit import RunDetector
+from engine.log.note import note
+from ops.commands.common import Json, asked, emit
 
 if TYPE_CHECKING:
     from projections.legacy import Bridge
@@ -57,5 +59,6 @@ def bridge_legacy(
             told = state.published
             print(f"{told} published, {len(state.refused)} refused", file=sys.stderr)
 
+    asyncio.run(note(settings, asked(RunDetector, detector="legacy")))
     state = asyncio.run(legacy.bridge_legacy(settings, source or settings.database_url.get_secret_value(), once, watch))
     emit({name: value for name, value in asdict(state).items() if name != "seen"}, json)

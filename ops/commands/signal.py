@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from engine.config import load_settings
-from engine.contracts.audit import PublishSignals
+from engine.contracts.audit import PublishSignals, RunDetector
 from engine.log.note import note
 from ops.commands.common import Json, asked, emit, emit_rows
 
@@ -52,7 +52,9 @@ def fills(
     """Publish recorded Hyperliquid fills as signals, in their own pace or faster."""
     from ops.player import parse_speed, play_file
 
-    emit({"published": asyncio.run(play_file(load_settings(), file, parse_speed(speed)))}, json)
+    settings, pace = load_settings(), parse_speed(speed)
+    asyncio.run(note(settings, asked(RunDetector, detector="fills")))
+    emit({"published": asyncio.run(play_file(settings, file, pace))}, json)
 
 
 @detect.callback()

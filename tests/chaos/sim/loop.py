@@ -223,7 +223,7 @@ class VirtualClock:
     """Stands in for the module `time` where the code under test reads a clock."""
 
     def __init__(self, loop: VirtualLoop) -> None:
-        self.monotonic = loop.time
+        self.monotonic = self.perf_counter = loop.time
 
     def time(self) -> float:
         """Seconds since 1970 by the world's clock."""

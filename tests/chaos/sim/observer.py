@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from engine.contracts.audit import is_audit
 from engine.domain.events import AnyEvent, RoundCommitted
 from engine.domain.shard import evolve, fold_marker, new_state
 from engine.topology import CONTROL, EVENTS, FOLLOWER_COMMANDS, SIGNALS
@@ -104,7 +105,7 @@ class Observer:
         sources = [("s", SIGNALS, number) for number in range(SIGNAL_PARTITIONS)]
         for code, topic, number in [*sources, ("f", FOLLOWER_COMMANDS, shard.number), ("c", CONTROL, 0)]:
             records = self._world.broker.at((topic.name, number)).records
-            last = next((record.offset for record in reversed(records) if record.value != UNREADABLE), -1)
+            last = next((record.offset for record in reversed(records) if record.value != UNREADABLE and not is_audit(record.value)), -1)
             if state.sources.get(f"{code}/{number}", 0) <= last:
                 why.append(f"shard {shard.number} has not seen {topic.name}[{number}] {last}")
         why += [f"signal {signal_id} is held" for signal_id in state.held]

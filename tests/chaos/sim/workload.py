@@ -38,6 +38,8 @@ SIZINGS: tuple[dict[str, Any], ...] = (
     {"sizing": "percent_equity", "trade_size_percent": Decimal("0.1")},
 )
 LIMITS = (Limits(), Limits(), Limits(max_position_quote=Decimal(250)), Limits(cooldown_ms=1500, max_open_positions=1))
+FOR_THE_TRAIL = b'{"t":"RevokeKey","request_id":"a1","actor":"ada","key_id":"4c5a153b4f3c"}'
+"""Stands last on the control topic: no shard ever hears of it."""
 _encode = msgspec.json.Encoder().encode
 _json = msgspec.json.Encoder(decimal_format="string").encode
 
@@ -140,6 +142,7 @@ class Workload:
         for scope, target in (("global", ""), ("whale", "w1"), ("follower", "f1"), ("exchange", "binance")):
             self._lift(scope, target)
         self._open_gate()
+        self.world.broker.append(CONTROL.name, 0, [(None, FOR_THE_TRAIL)])
 
     def _signal(self) -> None:
         whale, symbol = self.random.choice(WHALES), self.random.choice(list(SYMBOLS))

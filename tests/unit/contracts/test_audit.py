@@ -105,6 +105,7 @@ def test_what_is_no_audit_record(value: bytes | None) -> None:
 SAID = {
     "PublishSignal": "published the signal 5f0c3a2b by hand: whale acc3, open BTC/USDT:USDT, buy 0.25 at 64250.5",
     "PublishSignals": "published 2 signals of a file: acc3-1 to acc3-2",
+    "RunDetector": "ran a detector: the older system's pending signals",
     "CreateKey": "made the API key 4c5a153b4f3c (Ada): read, trade, for the follower ada only, until 2026-07-22T06:01:59.714Z",
     "RevokeKey": "revoked the API key 4c5a153b4f3c",
     "StoreCredential": "put a paper account of ada on bybitlinear into the vault",
