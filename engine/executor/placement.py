@@ -7,113 +7,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import Final, Protocol
+from dataclasses import replace
+from decimal import ROUND_CEILING, ROUND_FLOOR
+from typing import Final
 
-from engine.domain.messages import OrderAttempted, OrderSettled, OrderUnknown, PlaceOrder
-from engine.domain.values import SPOT_VENUES, MarketRules, SettledStatus, Venue
-from engine.exchanges.port import Answer, CallFailed, Credential, Exchange, Hint, Judgement, OrderRequest, OrderState, Verdict
-from engine.executor.breaker import Breaker
-from engine.executor.jobs import Account, Again, Done, Job, Step, Unresolved
-from engine.executor.limits import Limits
+from engine.domain.messages import OrderAttempted, OrderUnknown
+from engine.domain.values import SPOT_VENUES
+from engine.exchanges.port import Answer, CallFailed, Credential, Hint, Judgement, OrderRequest, OrderState, Verdict
+from engine.executor.desk import Desk, end, miss, settle_state
+from engine.executor.exits import reconcile_exit
+from engine.executor.jobs import Again, Done, Job, Step, Unresolved
 from engine.executor.meters import count_attempt
-from engine.executor.switches import Switches
 
 log = logging.getLogger(__name__)
-CLOCK_MARGIN_MS: Final = 1000
 FIRST_BACKOFF_S: Final = 0.2
 LONGEST_BACKOFF_S: Final = 30.0
 KEYS_BACKOFF_S: Final = 60.0
-
-
-class Leverage(Protocol):
-    """Brings the account's leverage to what the order wants, when flat."""
-
-    async def prepare(self, keys: Credential, order: PlaceOrder) -> Judgement:
-        """ACCEPTED when the order may go."""
-
-
-@dataclass(frozen=True)
-class Desk:
-    """Everything an attempt works with."""
-
-    exchanges: dict[Venue, Exchange]
-    started: set[Venue]
-    """Venues whose markets are loaded."""
-    credential: Callable[[Account], Awaitable[Credential | None]]
-    """An account's keys; None only when the vault answered that it has none."""
-    refused_live: Callable[[Account], Awaitable[str]]
-    """Why live trading is refused, empty when it is allowed."""
-    leverage: Leverage
-    switches: Switches
-    limits: Limits
-    breakers: dict[Venue, Breaker]
-    rules: Callable[[Venue, str], MarketRules | None]
-    now: Callable[[], int]
-    recv_window_ms: int
-    simulated: bool
-    """There is somewhere for paper orders to go."""
-    apart: bool
-    """Paper accounts are at a venue of their own, beside the real ones."""
-    absent_quiet_s: float
-    engine_time_s: float
-
-    def misfit(self, order: PlaceOrder, keys: Credential) -> bool:
-        """A paper order must never reach a real account, nor a live one a paper account."""
-        return self.apart and keys.paper != (order.mode == "paper")
-
-    def refusal(self, job: Job) -> str:
-        """Reason why the order must not be sent (again) now; empty when it may. Asked only of orders of which no attempt is in the book."""
-        order = job.order
-        if job.cancelled:
-            return "cancelled"
-        if order.kind == "open" and order.expires_at is not None and self.now() >= order.expires_at:
-            return "signal_expired"
-        if order.mode == "shadow":
-            return "shadow"
-        if order.mode == "paper" and not self.simulated:
-            return "paper_without_simulator"
-        return self.switches.refusal(order)
-
-
-def end(desk: Desk, job: Job, status: SettledStatus, reason: str = "", code: str = "", state: OrderState | None = None) -> OrderSettled:
-    """The end state of a job as a record."""
-    return OrderSettled(
-        epoch=job.shard.journal.epoch,
-        seq=job.seq,
-        command_id=job.order.command_id,
-        follower_id=job.order.follower_id,
-        status=status,
-        reason=reason,
-        raw_code=code,
-        exchange_order_id=state.exchange_order_id if state else "",
-        filled=state.filled if state else Decimal(0),
-        average_price=state.average_price if state else None,
-        fee_base=state.fee_base if state else Decimal(0),
-        fee_quote=state.fee_quote if state else Decimal(0),
-        attempts=job.attempts,
-        attempted_at=job.attempted_at,
-        acknowledged_at=job.acknowledged_at,
-        settled_at=desk.now(),
-    )
-
-
-async def settle_state(desk: Desk, job: Job, state: OrderState) -> Done:
-    """Record what a final order came to."""
-    if state.refused and not state.filled:
-        await job.shard.settle(job, end(desk, job, "rejected", state.refused, state.status, state))
-    else:
-        status: SettledStatus = "filled" if state.filled >= job.order.quantity else "partial" if state.filled else "unfilled"
-        await job.shard.settle(job, end(desk, job, status, "", state.status, state))
-    return Done()
-
-
-async def miss(desk: Desk, job: Job, reason: str, code: str = "") -> Done:
-    """Record that the order was not placed."""
-    await job.shard.settle(job, end(desk, job, "missed", reason, code))
-    return Done()
 
 
 class Placement:
@@ -268,22 +177,8 @@ class Placement:
         return self._back_off(job)
 
     async def _reconcile_exit(self, job: Job, verdict: Judgement) -> Step:
-        """The venue found nothing, or too little, to reduce: an exit ends only when the position is proved flat."""
-        desk, order = self._desk, job.order
-        keys = await desk.credential(job.account)
-        if keys is None:
-            return await miss(desk, job, "no_credential")
-        try:
-            held = (await desk.exchanges[order.venue].account(keys, {})).position(order.symbol)
-        except CallFailed as error:
-            log.warning("position of %s not read: %s", order.command_id, error)
-            return self._back_off(job, 1.0)
-        rules = desk.rules(order.venue, order.symbol)
-        left = held if order.side == "sell" else -held
-        if left <= 0 or (rules is not None and order.venue in SPOT_VENUES and left < max(rules.step, rules.min_quantity)):
-            return await miss(desk, job, "position_flat", verdict.code)
-        job.quantity = min(order.quantity, left)
-        return self._back_off(job, 1.0)
+        step = await reconcile_exit(self._desk, job, verdict.code)
+        return step if step is not None else self._back_off(job, 1.0)
 
     async def _leverage_failed(self, job: Job, verdict: Judgement) -> Step:
         if verdict.verdict is Verdict.REJECTED and verdict.hint not in (Hint.LIMITED, Hint.CLOCK):

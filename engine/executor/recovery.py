@@ -13,11 +13,12 @@ from typing import Final
 
 from engine.domain.values import SPOT_VENUES
 from engine.exchanges.port import CallFailed, Credential, Hint, OrderState
+from engine.executor.desk import Desk, end, miss, settle_state
 from engine.executor.jobs import Again, Done, Job, Step, Unresolved
-from engine.executor.placement import CLOCK_MARGIN_MS, Desk, end, miss, settle_state
 
 log = logging.getLogger(__name__)
 QUERIES_AT_ONCE: Final = 16
+CLOCK_MARGIN_MS: Final = 1000
 BYBIT_QUIET_S: Final = 15.0
 """Longest quiet period where a wrong ABSENT is harmless: the venue refuses a used id for ever."""
 ACKNOWLEDGED_DELAYS_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)

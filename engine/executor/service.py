@@ -25,6 +25,7 @@ from engine.exchanges.wire import now_ms
 from engine.executor import meters
 from engine.executor.accounts import Directory, load_master_key
 from engine.executor.breaker import Breaker
+from engine.executor.desk import Desk, miss
 from engine.executor.funding import FundingReports
 from engine.executor.group import Shards
 from engine.executor.jobs import Account
@@ -32,7 +33,7 @@ from engine.executor.journal import Journal, JournalClosed
 from engine.executor.leverage import LeverageBook
 from engine.executor.limits import Limits
 from engine.executor.market import Market
-from engine.executor.placement import Desk, Placement, miss
+from engine.executor.placement import Placement
 from engine.executor.recovery import Recovery
 from engine.executor.reports import AccountReports
 from engine.executor.scheduler import Scheduler

@@ -51,7 +51,20 @@ def system_status(world: World, call: Call) -> dict[str, Any]:
     return {"status": 0, "msg": "normal"}
 
 
+def account_status(world: World, call: Call) -> dict[str, str]:
+    """GET account/status."""
+    return {"data": "Normal"}
+
+
+def trading_status(world: World, call: Call) -> dict[str, Any]:
+    """GET account/apiTradingStatus: nothing is locked."""
+    triggers = {"GCR": 150, "IFER": 150, "UFR": 300}
+    return {"data": {"isLocked": False, "plannedRecoverTime": 0, "triggerCondition": triggers, "updateTime": world.clock.now_ms()}}
+
+
 ROUTES: Final = {
+    ("GET", "/sapi/v1/account/status"): Route(account_status, "signed"),
+    ("GET", "/sapi/v1/account/apiTradingStatus"): Route(trading_status, "signed"),
     ("POST", "/sapi/v1/asset/get-funding-asset"): Route(funding_assets, "signed"),
     ("GET", "/sapi/v1/system/status"): Route(system_status),
     ("GET", "/sapi/v1/account/apiRestrictions"): Route(restrictions, "signed"),

@@ -43,7 +43,9 @@ def wallet_balance(world: World, call: Call) -> dict[str, Any]:
         "totalMaintenanceMargin": upkeep,
     }
     rates = {"accountIMRate": _rate(initial, wallet + profit), "accountMMRate": _rate(upkeep, wallet + profit), "accountLTV": "0"}
-    coins = [_coin(world, owner, asset, held, initial, order_im) for asset, held in owner.balances.items() if held.total or asset == "USDT"]
+    asked = call.params.get("coin", "").split(",")
+    shown = [(coin, held) for coin, held in owner.balances.items() if (coin in asked if asked != [""] else held.total or coin == "USDT")]
+    coins = [_coin(world, owner, coin, held, initial, order_im) for coin, held in shown]
     texts = {name: plain(value.quantize(Decimal("1e-8"))) for name, value in totals.items()}
     return {"list": [texts | rates | {"accountType": "UNIFIED", "coin": coins}]}
 

@@ -91,6 +91,10 @@ def _trigger(world: World, market: Market, params: dict[str, str]) -> tuple[Deci
 
 def _place(world: World, call: Call, category: str, params: dict[str, str]) -> Order:
     ask = parse_order(world, category, params)
+    if ask.reduce_only and ask.is_market and params.get("qty") == "0":
+        # Bybit's way to close all of a position.
+        held = abs(call.owner.position(ask.market, ask.position_side).quantity)
+        ask.quantity = min(held, ask.market.max_market_qty) or ask.market.min_qty
     if ask.position_side != BOTH:
         ask.reduce_only = ask.reduce_only or (ask.side == "SELL") == (ask.position_side == "LONG")
     try:

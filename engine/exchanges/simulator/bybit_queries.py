@@ -46,15 +46,14 @@ def link_of(order: Order) -> str:
 def order_view(order: Order) -> dict[str, Any]:
     """One order as realtime and history show it."""
     ask, echo = order.ask, order.ask.echo
-    empty = dict.fromkeys(
-        ("blockTradeId", "isLeverage", "orderIv", "tpTriggerBy", "slTriggerBy", "placeType", "smpOrderId", "extraFees"), ""
-    )
+    empty = dict.fromkeys(("blockTradeId", "orderIv", "tpTriggerBy", "slTriggerBy", "placeType", "smpOrderId", "extraFees"), "")
     stop = bool(ask.trigger_price)
     return empty | _progress(order) | {
         "symbol": order.market.id,
         "orderType": ask.type,
         "orderLinkId": link_of(order),
         "orderId": order_id(order),
+        "isLeverage": "0" if order.market.is_spot else "",
         "stopOrderType": ("Stop" if not order.market.is_spot else echo.get("orderFilter", "Stop")) if stop else "",
         "lastPriceOnCreated": "",
         "createType": "CreateByUser",
@@ -186,7 +185,8 @@ def executions(world: World, call: Call) -> dict[str, Any]:
     fills: list[Fill] = call.owner.fills if kind in ("", "Trade") else []
     payments = call.owner.payments if kind in ("", "Funding") else []
     if params.get("orderId") or params.get("orderLinkId"):
-        order = find_order(call.owner, category, params)
+        # Asked for by an id, nothing else that was sent counts.
+        order, market, start, end = find_order(call.owner, category, params), None, 0, now
         fills, payments = (order.fills if order is not None else []), []
     rows: list[Fill | Payment] = [fill for fill in fills if fill.order.market.venue == VENUE_OF[category] and world.visible(fill.order)]
     rows += [payment for payment in payments if payment.market.venue == VENUE_OF[category]]

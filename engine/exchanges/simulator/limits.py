@@ -12,11 +12,12 @@ from typing import Final
 
 from engine.exchanges.simulator.clock import Clock
 from engine.exchanges.simulator.wire import Call, Reply
-from engine.exchanges.simulator.world import Route
+from engine.exchanges.simulator.world import DAY_MS, Route
 
 _WEIGHT: Final = {"binance": 6000, "binanceusdm": 2400}
 _ORDERS_10S: Final = {"binance": 100, "binanceusdm": 300}
 _ORDERS_MINUTE: Final = 1200
+_ORDERS_DAY: Final = 200_000
 _BYBIT_IP: Final = 600
 _BYBIT_IP_MS: Final = 5000
 _BYBIT_GROUPS: Final = {("create", "linear"): 10, ("create", "spot"): 20, ("query", ""): 50, ("other", ""): 50}
@@ -95,8 +96,8 @@ class Limits:
         """Spot counts unfilled orders only: orders that have a fill are taken off again."""
         if call.exchange == "binance":
             for order in call.orders:
-                if order.filled:
-                    window = self._window("orders", call.exchange, call.owner.api_key)
+                for name in ("orders", "day") if order.filled else ():
+                    window = self._window(name, call.exchange, call.owner.api_key)
                     window.count = max(0, window.count - 1)
 
     def _binance_orders(self, call: Call) -> dict[str, str]:
@@ -104,6 +105,12 @@ class Limits:
         short = self._window("orders", call.exchange, key)
         count, limit = short.add(now, 10_000, 1), _ORDERS_10S[call.exchange]
         headers = {"X-MBX-ORDER-COUNT-10S": str(count)}
+        if call.exchange == "binance":
+            day = self._window("day", call.exchange, key)
+            headers["X-MBX-ORDER-COUNT-1D"] = str(day.add(now, DAY_MS, 1))
+            if day.count > _ORDERS_DAY:
+                text = f"Too many new orders; current limit is {_ORDERS_DAY} orders per 1 DAY."
+                raise _binance(429, -1015, text, day.left_ms(now, DAY_MS), headers)
         if call.exchange == "binanceusdm":
             minute = self._window("minute", call.exchange, key)
             total = minute.add(now, 60_000, 1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
+from ccxt.base.errors import ExchangeError
 
 from engine.exchanges.simulator import Simulator
-from tests.contract.simulator.clients import client, signed
+from tests.contract.simulator.clients import admin, client, signed
 
 SYMBOL = "BTC/USDT:USDT"
 PUBLIC: list[tuple[str, tuple[Any, ...]]] = [
@@ -144,3 +146,38 @@ async def test_wallets_and_status_beside_trading(simulator: Simulator) -> None:
     async with client(simulator, "binance") as ex:
         assert (await ex.fetch_balance({"type": "funding"}))["total"] == {}
         assert (await ex.fetch_status())["status"] == "ok"
+
+
+async def test_bybit_closes_a_whole_position_by_a_quantity_of_zero(simulator: Simulator) -> None:
+    order = {"category": "linear", "symbol": "BTCUSDT", "side": "Sell", "orderType": "Market", "qty": "0", "reduceOnly": True}
+    async with client(simulator, "bybit") as ex:
+        await ex.create_order(SYMBOL, "market", "buy", 0.123)
+        assert (await signed(simulator, "POST", "/v5/order/create", order))[1]["retCode"] == 0
+        assert [p for p in await ex.fetch_positions([SYMBOL]) if p["contracts"]] == []
+    assert (await signed(simulator, "POST", "/v5/order/create", order))[1]["retCode"] == 110017
+    assert (await signed(simulator, "POST", "/v5/order/create", order | {"reduceOnly": False}))[1]["retCode"] == 10001
+
+
+async def test_bybit_executions_by_id_are_found_at_any_age(simulator: Simulator) -> None:
+    order = {"category": "linear", "symbol": "BTCUSDT", "side": "Buy", "orderType": "Market", "qty": "0.1", "orderLinkId": "old"}
+    await signed(simulator, "POST", "/v5/order/create", order)
+    await admin(simulator, "/_clock", {"offset_ms": 30 * 86_400_000})
+    later = int(time.time() * 1000) + 30 * 86_400_000
+    for query, rows in (({"orderLinkId": "old"}, 1), ({"symbol": "BTCUSDT"}, 0), ({"startTime": str(later - 40 * 86_400_000)}, 0)):
+        _, reply = await signed(simulator, "GET", "/v5/execution/list", {"category": "linear"} | query, timestamp=later)
+        assert len(reply["result"]["list"]) == rows, query
+
+
+async def test_pages_of_binance_trades(simulator: Simulator) -> None:
+    """From an id on, or since a time: oldest first; else the newest."""
+    for exchange, symbol in (("binance", "BTC/USDT"), ("binanceusdm", SYMBOL)):
+        async with client(simulator, exchange) as ex:
+            for _ in range(5):
+                await ex.create_order(symbol, "market", "buy", 0.01)
+            every = [trade["id"] for trade in await ex.fetch_my_trades(symbol)]
+            assert [trade["id"] for trade in await ex.fetch_my_trades(symbol, None, 2)] == every[-2:]
+            assert [trade["id"] for trade in await ex.fetch_my_trades(symbol, None, 2, {"fromId": every[1]})] == every[1:3]
+            pages = await ex.fetch_my_trades(symbol, ex.milliseconds() - 60_000, 2)
+            assert [trade["id"] for trade in pages] == every[:2]
+            with pytest.raises(ExchangeError, match="-1127|-4165"):
+                await ex.fetch_my_trades(symbol, 1, 2, {"endTime": ex.milliseconds()})

@@ -9,7 +9,9 @@ import pytest
 from pydantic import SecretStr
 
 from engine.domain.messages import OrderAttempted, OrderUnknown
+from engine.exchanges.simulator.model import Account, NewOrder
 from engine.exchanges.simulator.server import Options
+from engine.executor import recovery
 from tests.conftest import SettingsFactory
 from tests.integration.executor.conftest import QUICK
 from tests.integration.executor.rig import Rig, open_rig
@@ -151,3 +153,27 @@ async def test_retry_after_is_obeyed(rig: Rig) -> None:
         await rig.wait_settled(first, second)
     attempts = [record for _, _, record in await rig.executions() if isinstance(record, OrderAttempted)]
     assert [record.sent_at - attempts[0].sent_at >= 1900 for record in attempts[1:]] == [True, True]
+
+
+async def test_an_exit_that_landed_behind_a_wrong_absent_is_found(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every source denied the first attempt; the second finds nothing to reduce, because the first one closed the position."""
+    monkeypatch.setattr(recovery, "DELAYS_S", (0.1, 0.3))
+    await rig.account("f1", "binanceusdm")
+    engine, price = rig.simulator.world.engine, await rig.price("binanceusdm")
+    opened, exit_ = rig.order("f1", "binanceusdm", price), rig.exit("f1", "binanceusdm")
+    check = engine.check
+
+    def shown_late(account: Account, ask: NewOrder) -> None:
+        if ask.client_id == exit_.command_id and ask.client_id in account.by_client:
+            account.by_client[ask.client_id].visible_ms = 0
+        check(account, ask)
+
+    engine.check = shown_late  # type: ignore[method-assign]
+    await rig.admin("POST", "/_faults", {"rules": [{"kind": "query_lag", "seconds": 3600, "client_id": exit_.command_id}]})
+    async with rig.running():
+        await rig.send(opened)
+        await rig.wait_settled(opened)
+        await rig.send(exit_)
+        (end,) = await rig.wait_settled(exit_)
+    assert (end.status, end.filled, end.attempts) == ("filled", exit_.quantity, 2)
+    assert (await rig.ledger())[exit_.command_id]["executions"] == 1

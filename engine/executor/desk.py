@@ -1,0 +1,104 @@
+"""What every step of an order works with (`Desk`), and how its end state is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from engine.domain.messages import OrderSettled, PlaceOrder
+from engine.domain.values import MarketRules, SettledStatus, Venue
+from engine.exchanges.port import Credential, Exchange, Judgement, OrderState
+from engine.executor.breaker import Breaker
+from engine.executor.jobs import Account, Done, Job
+from engine.executor.limits import Limits
+from engine.executor.switches import Switches
+
+
+class Leverage(Protocol):
+    """Brings the account's leverage to what the order wants, when flat."""
+
+    async def prepare(self, keys: Credential, order: PlaceOrder) -> Judgement:
+        """ACCEPTED when the order may go."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Everything an attempt works with."""
+
+    exchanges: dict[Venue, Exchange]
+    started: set[Venue]
+    """Venues whose markets are loaded."""
+    credential: Callable[[Account], Awaitable[Credential | None]]
+    """An account's keys; None only when the vault answered that it has none."""
+    refused_live: Callable[[Account], Awaitable[str]]
+    """Why live trading is refused, empty when it is allowed."""
+    leverage: Leverage
+    switches: Switches
+    limits: Limits
+    breakers: dict[Venue, Breaker]
+    rules: Callable[[Venue, str], MarketRules | None]
+    now: Callable[[], int]
+    recv_window_ms: int
+    simulated: bool
+    """There is somewhere for paper orders to go."""
+    apart: bool
+    """Paper accounts are at a venue of their own, beside the real ones."""
+    absent_quiet_s: float
+    engine_time_s: float
+
+    def misfit(self, order: PlaceOrder, keys: Credential) -> bool:
+        """A paper order must never reach a real account, nor a live one a paper account."""
+        return self.apart and keys.paper != (order.mode == "paper")
+
+    def refusal(self, job: Job) -> str:
+        """Reason why the order must not be sent (again) now; empty when it may. Asked only of orders of which no attempt is in the book."""
+        order = job.order
+        if job.cancelled:
+            return "cancelled"
+        if order.kind == "open" and order.expires_at is not None and self.now() >= order.expires_at:
+            return "signal_expired"
+        if order.mode == "shadow":
+            return "shadow"
+        if order.mode == "paper" and not self.simulated:
+            return "paper_without_simulator"
+        return self.switches.refusal(order)
+
+
+def end(desk: Desk, job: Job, status: SettledStatus, reason: str = "", code: str = "", state: OrderState | None = None) -> OrderSettled:
+    """The end state of a job as a record."""
+    return OrderSettled(
+        epoch=job.shard.journal.epoch,
+        seq=job.seq,
+        command_id=job.order.command_id,
+        follower_id=job.order.follower_id,
+        status=status,
+        reason=reason,
+        raw_code=code,
+        exchange_order_id=state.exchange_order_id if state else "",
+        filled=state.filled if state else Decimal(0),
+        average_price=state.average_price if state else None,
+        fee_base=state.fee_base if state else Decimal(0),
+        fee_quote=state.fee_quote if state else Decimal(0),
+        attempts=job.attempts,
+        attempted_at=job.attempted_at,
+        acknowledged_at=job.acknowledged_at,
+        settled_at=desk.now(),
+    )
+
+
+async def settle_state(desk: Desk, job: Job, state: OrderState) -> Done:
+    """Record what a final order came to."""
+    if state.refused and not state.filled:
+        await job.shard.settle(job, end(desk, job, "rejected", state.refused, state.status, state))
+    else:
+        status: SettledStatus = "filled" if state.filled >= job.order.quantity else "partial" if state.filled else "unfilled"
+        await job.shard.settle(job, end(desk, job, status, "", state.status, state))
+    return Done()
+
+
+async def miss(desk: Desk, job: Job, reason: str, code: str = "") -> Done:
+    """Record that the order was not placed."""
+    await job.shard.settle(job, end(desk, job, "missed", reason, code))
+    return Done()
