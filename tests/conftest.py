@@ -13,6 +13,15 @@ from engine.config import Settings
 from tests import support
 
 SettingsFactory = Callable[..., Settings]
+SHARES_A_SYSTEM = ("tests/acceptance/system", "tests/browser")
+"""Folders whose tests share one running system."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares a running system, or a file's fixtures, runs in one worker."""
+    for item in items:
+        folder = item.path.parent.relative_to(support.PROJECT).as_posix()
+        item.add_marker(pytest.mark.xdist_group(folder if folder in SHARES_A_SYSTEM else str(item.path)))
 
 
 @pytest.fixture(scope="session")

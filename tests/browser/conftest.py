@@ -62,7 +62,7 @@ class Market:
         return some
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def system(chromium: str, kafka: str, postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Every role as a process."""
     name = f"browser_{uuid.uuid4().hex[:12]}"
@@ -74,7 +74,7 @@ def system(chromium: str, kafka: str, postgres: str, tmp_path_factory: pytest.Te
         admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def market(system: System) -> Market:
     """Six followers, and the first signals played."""
     signals = list(seeded_signals(7, PLAYED + MORE))
@@ -87,7 +87,7 @@ async def market(system: System) -> Market:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def browser(chromium: str) -> AsyncIterator[Browser]:
     """Debian's Chromium, without a window."""
     expect.set_options(timeout=PATIENCE_MS)
@@ -131,7 +131,7 @@ async def visit(browser: Browser, system: System, **options: Any) -> Visitor:
     return visitor
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def session(browser: Browser, market: Market) -> Any:
     """What a browser keeps of a login by the form."""
     visitor = await visit(browser, market.system)

@@ -12,7 +12,7 @@ from tests.system import System
 from tests.tables import in_database
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def system(kafka: str, postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Sequencer, engine, executor, projector, API and simulator as processes."""
     name = f"system_{uuid.uuid4().hex[:12]}"

@@ -27,7 +27,7 @@ CAPPED = FollowTerms(sizing="multiplier", multiplier=Decimal("0.5"), start_mode=
 VERSION = "SELECT 1 FROM user_whale_follows WHERE follower_key = %(follower)s AND config_version = %(version)s"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def whale(system: System) -> Whale:
     """A whale that opens, increases too late, sells two thirds, and closes, with a plain, a poor and a capped follower."""
     made = new_whale(system)

@@ -54,7 +54,7 @@ def check_read_models(system: System, whales: Sequence[str], answers: Mapping[tu
     assert not [row for row in rows if row["outcome"] != "skipped" and row["reason"]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def played(system: System, test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[FollowerPlan], Path]:
     """Four whales' trades, as fast as the system takes them, with followers of every mode and limit."""
     names = {"acc3": "w-acc3", "acc6": "w-acc6", "acc9": "w-acc9", "acc2": "w-acc2"}
