@@ -37,6 +37,7 @@ COMMANDS: dict[str, str] = {
     "queue": "queue:app",
     "whale": "whale:app",
     "dead": "dead:app",
+    "shadow": "shadow:app",
     "key": "key:app",
     "vault": "vault:app",
     "import": "legacy:import_app",

@@ -28,8 +28,21 @@ SEES_SECRETS: Final = """
 SELECT nspname AS schema FROM pg_namespace
 WHERE nspname IN ('vault', 'access') AND has_schema_privilege(%(role)s, oid, 'USAGE')
 """
-NOT_SETTINGS: Final = frozenset({"REMORA_TEST_KAFKA", "REMORA_TEST_POSTGRES", "REMORA_ACCOUNT_SECRET", "REMORA_SCREENSHOTS"})
-"""Variables that tests and commands read themselves."""
+NOT_SETTINGS: Final = frozenset(
+    f"REMORA_{name}"
+    for name in (
+        "ACCOUNT_SECRET",
+        "DB_PASSWORD",
+        "LEGACY_URL",
+        "SCREENSHOTS",
+        "SIM_FIRST",
+        "SIM_SEED",
+        "SIM_SEEDS",
+        "TEST_KAFKA",
+        "TEST_POSTGRES",
+    )
+)
+"""Variables that commands, tests and docker-compose.yml read themselves."""
 
 
 async def check_settings(settings: Settings) -> list[Finding]:

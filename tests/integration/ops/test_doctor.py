@@ -29,7 +29,7 @@ from ops.doctor.accounts import check_accounts, check_paper, check_vault
 from ops.doctor.findings import Answer, Finding
 from ops.doctor.roles import check_clocks, late_shard, skewed
 from ops.doctor.run import CHECKS, examine
-from ops.doctor.stores import check_roles, check_settings, check_topics
+from ops.doctor.stores import NOT_SETTINGS, check_roles, check_settings, check_topics
 from tests.conftest import SettingsFactory
 from tests.support import PROJECT
 
@@ -181,3 +181,11 @@ def test_every_command_that_is_named_exists() -> None:
         command = root.get_command(context, first)
         assert command is not None, f"remora {first}"
         assert not hasattr(command, "commands") or second in command.commands, f"remora {first} {second}"
+
+
+def test_every_variable_that_is_read_is_known() -> None:
+    """Settings, and what commands, tests and docker-compose.yml read themselves: the doctor warns of all others."""
+    files = [file for folder in ("engine", "api", "projections", "ops", "tests") for file in (PROJECT / folder).rglob("*.py")]
+    text = "\n".join(file.read_text() for file in [*files, PROJECT / "docker-compose.yml"])
+    read = set(re.findall(r"REMORA_[A-Z_]+[A-Z]", text)) - {"REMORA_PARTITION"}
+    assert read <= NOT_SETTINGS | {f"REMORA_{name.upper()}" for name in Settings.model_fields}
