@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from engine.exchanges.simulator import margin
-from engine.exchanges.simulator.binance_common import candles, invalid, limit_of, market_of, plain_orders, required
+from engine.exchanges.simulator.binance_common import candles, invalid, limit_of, market_of, optional_market, plain_orders, required
 from engine.exchanges.simulator.model import BOTH, ZERO, MarginChange, Position, plain
 from engine.exchanges.simulator.wire import Call, VenueError, decimal
 from engine.exchanges.simulator.world import Route, World
@@ -107,6 +107,21 @@ def fee_burn(world: World, call: Call) -> dict[str, Any]:
     return {"feeBurn": False}
 
 
+def adl_quantile(world: World, call: Call) -> list[dict[str, Any]]:
+    """GET adlQuantile of the open positions."""
+    market = optional_market(world, call)
+    held = (p for p in call.owner.positions.values() if p.quantity and market in (None, p.market))
+    return [{"symbol": p.market.id, "adlQuantile": {"LONG": 0, "SHORT": 0, "BOTH": 0} | {p.side: 2}} for p in held]
+
+
+def adl_risk(world: World, call: Call) -> Any:
+    """GET symbolAdlRisk: one market, or all."""
+    market, now = optional_market(world, call), world.clock.now_ms()
+    chosen = [market] if market else list(world.markets["binanceusdm"].values())
+    rows = [{"symbol": m.id, "adlRisk": "low", "updateTime": now} for m in chosen]
+    return rows[0] if market else rows
+
+
 def interest_history(world: World, call: Call) -> list[dict[str, Any]]:
     """GET futures/data/openInterestHist: what the simulated accounts hold long now."""
     market, now = market_of(world, call), world.clock.now_ms()
@@ -130,6 +145,8 @@ ROUTES: Final = {
     ("POST", "/fapi/v1/countdownCancelAll"): Route(countdown, "signed", 10),
     ("GET", "/fapi/v1/rateLimit/order"): Route(order_limits, "signed", 1),
     ("GET", "/fapi/v1/feeBurn"): Route(fee_burn, "signed", 30),
+    ("GET", "/fapi/v1/adlQuantile"): Route(adl_quantile, "signed", 5),
+    ("GET", "/fapi/v1/symbolAdlRisk"): Route(adl_risk),
     ("GET", "/fapi/v1/continuousKlines"): Route(candles, weight=2),
     ("GET", "/fapi/v1/premiumIndexKlines"): Route(candles, weight=2),
     ("GET", "/futures/data/openInterestHist"): Route(interest_history),

@@ -8,8 +8,10 @@ from typing import Any, Final
 from engine.exchanges.simulator.binance_common import candles, depth_levels, market_of
 from engine.exchanges.simulator.binance_info import asked, empty_info, spot_info, usdm_info
 from engine.exchanges.simulator.model import Market, fixed8, plain
-from engine.exchanges.simulator.wire import Call
+from engine.exchanges.simulator.wire import Call, VenueError
 from engine.exchanges.simulator.world import DAY_MS, Route, World
+
+_OF_THE_BOOK: Final = frozenset({"bidPrice", "bidQty", "askPrice", "askQty", "lastQty", "prevClosePrice"})
 
 
 def server_time(world: World, call: Call) -> dict[str, int]:
@@ -44,6 +46,17 @@ def book_ticker(world: World, call: Call) -> Any:
 def ticker_24hr(world: World, call: Call) -> Any:
     """GET ticker/24hr: one market, or all."""
     return _one_or_all(world, call, _day)
+
+
+def rolling_ticker(world: World, call: Call) -> Any:
+    """GET ticker and ticker/tradingDay of the symbols that were named: the day's numbers without a book."""
+    if not (call.params.get("symbol") or call.params.get("symbols")):
+        raise VenueError(-1102, "Param 'symbol' or 'symbols' must be sent, but both were empty/null!")
+    return _one_or_all(world, call, _window)
+
+
+def _window(world: World, m: Market) -> dict[str, Any]:
+    return {name: value for name, value in _day(world, m).items() if name not in _OF_THE_BOOK}
 
 
 def _one_or_all(world: World, call: Call, render: Any) -> Any:
@@ -129,6 +142,8 @@ SPOT: Final = {
     ("GET", "/api/v3/ticker/price"): Route(ticker_price, weight=2, weight_all=4),
     ("GET", "/api/v3/ticker/bookTicker"): Route(book_ticker, weight=2, weight_all=4),
     ("GET", "/api/v3/ticker/24hr"): Route(ticker_24hr, weight=2, weight_all=80),
+    ("GET", "/api/v3/ticker"): Route(rolling_ticker, weight=4),
+    ("GET", "/api/v3/ticker/tradingDay"): Route(rolling_ticker, weight=4),
     ("GET", "/dapi/v1/exchangeInfo"): Route(empty_info),
 }
 USDM: Final = {

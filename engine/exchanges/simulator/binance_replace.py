@@ -1,11 +1,12 @@
-"""Binance spot's cancel-replace: an open order is cancelled and another placed in one request, and both results are told."""
+"""Binance spot's other ways to place an order: cancel-replace (both results are told) and smart order routing (one venue here, so the same
+book)."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
 from engine.exchanges.simulator import binance_spot
-from engine.exchanges.simulator.binance_common import invalid, required, venue_error
+from engine.exchanges.simulator.binance_common import invalid, not_required, required, venue_error
 from engine.exchanges.simulator.model import Refused
 from engine.exchanges.simulator.wire import Call, VenueError
 from engine.exchanges.simulator.world import Route, World
@@ -58,4 +59,30 @@ def _placed(world: World, call: Call) -> tuple[dict[str, Any], str]:
     return binance_spot.created(order, call.params.get("newOrderRespType", "FULL")), "SUCCESS"
 
 
-ROUTES: Final = {("POST", "/api/v3/order/cancelReplace"): Route(cancel_replace, "signed", 1, "create", "order")}
+def sor_order(world: World, call: Call) -> dict[str, Any]:
+    """POST sor/order: limit and market orders by quantity."""
+    _check_sor(call)
+    reply: dict[str, Any] = binance_spot.created(binance_spot.place(world, call, call.params), call.params.get("newOrderRespType", "FULL"))
+    match = {"matchType": "ONE_PARTY_TRADE_REPORT", "allocId": 0}
+    fills = {"fills": [match | fill for fill in reply["fills"]]} if "fills" in reply else {}
+    return reply | fills | {"workingFloor": "SOR", "usedSor": True}
+
+
+def test_sor_order(world: World, call: Call) -> dict[str, Any]:
+    """POST sor/order/test: checks only."""
+    _check_sor(call)
+    return binance_spot.test_order(world, call)
+
+
+def _check_sor(call: Call) -> None:
+    if required(call.params, "type") not in ("LIMIT", "MARKET"):
+        raise VenueError(-1116, "Invalid orderType.")
+    if "quoteOrderQty" in call.params:
+        raise not_required("quoteOrderQty")
+
+
+ROUTES: Final = {
+    ("POST", "/api/v3/order/cancelReplace"): Route(cancel_replace, "signed", 1, "create", "order"),
+    ("POST", "/api/v3/sor/order"): Route(sor_order, "signed", 1, "create", "order"),
+    ("POST", "/api/v3/sor/order/test"): Route(test_sor_order, "signed", 1),
+}

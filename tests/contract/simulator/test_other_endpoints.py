@@ -179,5 +179,27 @@ async def test_pages_of_binance_trades(simulator: Simulator) -> None:
             assert [trade["id"] for trade in await ex.fetch_my_trades(symbol, None, 2, {"fromId": every[1]})] == every[1:3]
             pages = await ex.fetch_my_trades(symbol, ex.milliseconds() - 60_000, 2)
             assert [trade["id"] for trade in pages] == every[:2]
-            with pytest.raises(ExchangeError, match="-1127|-4165"):
+            with pytest.raises(ExchangeError, match=r"-1127|-4165"):
                 await ex.fetch_my_trades(symbol, 1, 2, {"endTime": ex.milliseconds()})
+
+
+async def test_less_used_ways_of_binance(simulator: Simulator) -> None:
+    """Smart order routing, rolling tickers, ranks of auto-deleveraging."""
+    async with client(simulator, "binance") as ex:
+        routed = await ex.create_order("BTC/USDT", "market", "buy", 0.01, None, {"sor": True})
+        assert (routed["status"], routed["info"]["usedSor"], routed["info"]["fills"][0]["allocId"]) == ("closed", True, 0)
+        assert (await ex.create_order("BTC/USDT", "limit", "buy", 0.01, 40000, {"sor": True, "test": True}))["info"] == {}
+        with pytest.raises(ExchangeError, match="-1116"):
+            await ex.create_order("BTC/USDT", "market", "sell", 0.01, None, {"sor": True, "stopLossPrice": 50000})
+        assert (await ex.fetch_ticker("BTC/USDT", {"rolling": True}))["last"] > 0
+        assert set(await ex.fetch_tickers(["BTC/USDT", "ETH/USDT"], {"rolling": True})) == {"BTC/USDT", "ETH/USDT"}
+        await ex.create_order(SYMBOL, "market", "buy", 0.01)
+        assert [row["rank"] for row in await ex.fetch_positions_adl_rank([SYMBOL])] == [2]
+        assert (await ex.fetch_adl_rank(SYMBOL))["rating"] == "low"
+
+
+@pytest.mark.parametrize("call", ["fetch_status", "fetch_trading_fees", "fetch_open_interest_history", "fetch_long_short_ratio_history"])
+@pytest.mark.parametrize("exchange", ["binance", "bybit"])
+async def test_statistics_and_status(simulator: Simulator, exchange: str, call: str) -> None:
+    async with client(simulator, exchange) as ex:
+        assert await getattr(ex, call)(*((SYMBOL, "1h") if call.endswith("history") else ()))
