@@ -48,12 +48,16 @@ def _check_price(ask: NewOrder, prices: PricePath) -> None:
     if price < market.min_price:
         raise Refused("price_range", low=market.min_price, high=market.max_price)
     if not ask.trigger_price:
-        mid = prices.mid(market)
-        band = Decimal(5) if market.venue == "binance" else Decimal(2)
-        if price > mid * band:
-            raise Refused("price_far", low=mid / band, high=mid * band, above=True)
-        if price < mid / band:
-            raise Refused("price_far", low=mid / band, high=mid * band, above=False)
+        _check_distance(ask, prices.mid(market))
+
+
+def _check_distance(ask: NewOrder, mid: Decimal) -> None:
+    """How far from the market a limit may be: at Binance spot in both directions, elsewhere only where it would trade badly."""
+    both, band = ask.market.venue == "binance", Decimal(5) if ask.market.venue == "binance" else Decimal(2)
+    if ask.price > mid * band and (both or ask.side == "BUY"):
+        raise Refused("price_far", low=mid / band, high=mid * band, above=True)
+    if ask.price < mid / band and (both or ask.side == "SELL"):
+        raise Refused("price_far", low=mid / band, high=mid * band, above=False)
 
 
 def _check_notional(ask: NewOrder, prices: PricePath) -> None:

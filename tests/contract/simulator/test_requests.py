@@ -139,7 +139,10 @@ FILTERS = [
     ("binanceusdm", {"quantity": "121"}, -4005),
     ("binanceusdm", LIMITS | {"price": "40000.01"}, -4014),
     ("binanceusdm", LIMITS | {"price": "300000"}, -4016),
-    ("binanceusdm", LIMITS | {"price": "1000"}, -4024),
+    ("binanceusdm", LIMITS | {"side": "SELL", "price": "1000"}, -4024),
+    ("binance", LIMITS | {"price": "10000"}, -1013),
+    ("bybit", {"orderType": "Limit", "price": "200000"}, 170193),
+    ("bybitlinear", {"orderType": "Limit", "side": "Sell", "price": "20000"}, 110003),
     ("binanceusdm", LIMITS | {"quantity": "0.001"}, -4164),
     ("binanceusdm", {"type": "STOP_MARKET"}, -4120),
     ("binanceusdm", LIMITS | {"timeInForce": "GTX", "price": "80000"}, -5022),
@@ -171,6 +174,20 @@ FILTERS = [
 async def test_filters_and_parameters(simulator: Simulator, venue: str, changes: dict[str, Any], code: int) -> None:
     assert (await place(simulator, venue, order=changes))[1] == code
     assert all(row["executions"] == 0 for row in (await admin(simulator, "/_ledger"))["entries"])
+
+
+@pytest.mark.parametrize(
+    ("venue", "changes"),
+    [
+        ("binanceusdm", LIMITS | {"side": "BUY", "price": "20000"}),
+        ("binanceusdm", LIMITS | {"side": "SELL", "price": "200000"}),
+        ("bybit", {"orderType": "Limit", "price": "20000"}),
+        ("bybitlinear", {"orderType": "Limit", "price": "20000"}),
+        ("bybitlinear", {"orderType": "Limit", "side": "Sell", "price": "200000"}),
+    ],
+)
+async def test_a_limit_far_on_its_own_side_is_taken(simulator: Simulator, venue: str, changes: dict[str, Any]) -> None:
+    assert (await place(simulator, venue, order=changes))[1] == 0
 
 
 async def test_futures_let_a_reduce_only_order_be_small(simulator: Simulator) -> None:
