@@ -49,9 +49,15 @@ def list_keys(json: Json = False) -> None:
 
 
 @app.command()
-def revoke(key_id: Annotated[str, typer.Argument(help="The id: the part after `rmk_`.")], json: Json = False) -> None:
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="The id: the part after `rmk_`.")],
+    unrecorded: Annotated[
+        bool, typer.Option(help="Kafka is away and the key must stop now. Revoke it again later, for the trail.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Stop a key, and the sessions that were begun with it, within a second."""
-    row = revoke_key(load_settings(), key_id)
+    row = revoke_key(load_settings(), key_id, unrecorded)
     if row is None:
         raise typer.BadParameter(f"there is no key {key_id!r}")
     emit(row, json)
@@ -72,13 +78,14 @@ def create_key(
     return _with_store(settings, make)
 
 
-def revoke_key(settings: Settings, key_id: str) -> Row | None:
-    """Stop a key, once the trail has it; None when there is no such key. Errors: DependencyUnreachable."""
+def revoke_key(settings: Settings, key_id: str, unrecorded: bool = False) -> Row | None:
+    """Stop a key, once the trail has it or without; None when there is no such key. Errors: DependencyUnreachable."""
 
     async def stop(store: AccessStore) -> Row | None:
         if key_id not in {row["key_id"] for row in await store.keys()}:
             return None
-        await note(settings, asked(RevokeKey, key_id=key_id))
+        if not unrecorded:
+            await note(settings, asked(RevokeKey, key_id=key_id))
         return await store.revoke(key_id)
 
     return _with_store(settings, stop)

@@ -115,6 +115,8 @@ def test_without_kafka_no_key_is_made_and_none_is_revoked(
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 4 and proved(secret)
+    assert json.loads(remora("revoke", secret.split("_")[1], "--unrecorded", "--json"))["revoked_at"] is not None
+    assert not proved(secret), "a leaked key can always be stopped"
 
 
 def test_what_is_refused() -> None:
