@@ -7,11 +7,13 @@ role, restarted when one ends, and in the folder what the next start needs: data
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import shlex
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +22,7 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from engine.config import Settings
-from engine.errors import RemoraError
+from engine.errors import ConfigInvalid, RemoraError
 from engine.executor.accounts import new_master_key
 from engine.meters import CAUSES
 from ops import children
@@ -49,7 +51,6 @@ class LastingStack(Stack):
 
     def __init__(self, options: Options, settings: Settings, words: Console) -> None:
         self._lasting, self._words = options.folder, words
-        options.folder.mkdir(parents=True, exist_ok=True)
         own_simulator = settings.exchange_url is None and settings.paper_url is None
         ports = remembered_ports(options.folder, ("kafka", "postgres", "simulator", *WATCHED))
         if options.metrics_port:
@@ -109,6 +110,18 @@ async def _opens(settings: Settings, key: SecretStr) -> bool:
     return row is not None and not (row["revoked"] or row["expired"])
 
 
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """The folder is ours for the time of the block. Errors: ConfigInvalid."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigInvalid(f"Another `remora up` runs on the folder {folder}: name another one with --data.") from None
+        yield
+
+
 def simulator_options(options: Options) -> Sequence[str]:
     """A simulator whose accounts outlive it; beside the real venues it has their prices."""
     kept = ("--accounts", str(options.folder / "paper-accounts.json"))
@@ -165,7 +178,7 @@ def remembered_ports(folder: Path, names: Sequence[str]) -> dict[str, int]:
 def run_up(options: Options, settings: Settings) -> int:
     """Start, say where everything is, stay, stop. Errors: ConfigInvalid, DependencyUnreachable when something cannot start."""
     words, stop = Console(stderr=True, log_path=False), threading.Event()
-    with LastingStack(options, settings, words) as stack:
+    with only_one(options.folder), LastingStack(options, settings, words) as stack:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         tell_where(stack, words)

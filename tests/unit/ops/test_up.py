@@ -15,12 +15,14 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from engine.config import Settings
+from engine.errors import ConfigInvalid
 from ops.processes import Child
 from ops.up import (
     Options,
     last_words,
     lasting_overrides,
     master_key_file,
+    only_one,
     remembered_ports,
     revive_servers,
     simulator_options,
@@ -61,6 +63,14 @@ def test_what_the_environment_names_is_used(tmp_path: Path) -> None:
     assert overrides["kafka"] == "kafka:9092" and overrides["database_url"] == "postgresql://me:secret@there/db"
     assert overrides["exchange_url"] is None and overrides["master_key"] is None, "as the environment says"
     assert not list(tmp_path.iterdir())
+
+
+def test_one_at_a_time(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with only_one(folder), pytest.raises(ConfigInvalid, match="Another `remora up` runs on the folder"), only_one(folder):
+        raise AssertionError("two at once")
+    with only_one(folder):
+        assert [path.name for path in folder.iterdir()] == ["up.lock"]
 
 
 def test_last_words(tmp_path: Path) -> None:
