@@ -15,6 +15,10 @@ import msgspec
 
 from engine.exchanges.port import Hint, Judgement, Verdict
 
+_BAN_S: Final = 120.0
+"""Shortest ban of an IP at Binance."""
+_BYBIT_IP_WINDOW_S: Final = 5.0
+"""What Bybit counts an IP's requests in."""
 _DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
 
 
@@ -122,7 +126,7 @@ def judge_binance(reply: Reply, client_id: str) -> Judgement:
         return _unknown("200", "no order with our id in the reply")
     code, text = fields.get("code"), str(fields.get("msg", ""))
     if status in (418, 429) or (code in (-1003, -1015) and 400 <= status < 500):
-        pause = _retry_after(reply, 120.0 if status == 418 else 5.0)
+        pause = _retry_after(reply, _BAN_S if status == 418 else 5.0)
         return _listed(Hint.LIMITED, str(code or status), text, pause, whole_ip=code != -1015)
     if not (400 <= status < 500) or status == 408 or not isinstance(code, int):
         return _unknown(str(code or status), text or "no verdict in the reply")
@@ -164,12 +168,8 @@ def judge_bybit(reply: Reply, client_id: str) -> Judgement:
     if code == 10001:
         hint = next((special for words, special in _BYBIT_10001 if words in text.lower()), hint)
     if hint is Hint.LIMITED:
-        return _listed(hint, str(code), text, _bybit_pause(reply), whole_ip=code == 10018)
+        return _listed(hint, str(code), text, _retry_after(reply, _BYBIT_IP_WINDOW_S if code == 10018 else 1.0), whole_ip=code == 10018)
     return _listed(hint, str(code), text) if hint else _unknown(str(code), text)
-
-
-def _bybit_pause(reply: Reply) -> float:
-    return _retry_after(reply, 1.0)
 
 
 def judge_read(reply: Reply, ok: bool) -> Judgement:
@@ -182,9 +182,11 @@ def judge_read(reply: Reply, ok: bool) -> Judgement:
     body = reply.json()
     fields: dict[str, Any] = body if isinstance(body, dict) else {}
     code = fields.get("code", fields.get("retCode"))
-    limited = reply.status in (418, 429) or code in (-1003, 10006, 10018) or "access too frequent" in reply.body.lower()
-    if limited:
-        return _listed(Hint.LIMITED, str(code or reply.status), "", _retry_after(reply, 5.0), whole_ip=code != 10006)
+    banned = "access too frequent" in reply.body.lower()
+    if banned or reply.status in (418, 429) or code in (-1003, 10006, 10018):
+        # A ban lasts minutes, whatever asked when it was met; asking on makes it longer.
+        unsaid = 0.0 if banned else _BAN_S if reply.status == 418 else _BYBIT_IP_WINDOW_S
+        return _listed(Hint.LIMITED, str(code or reply.status), "", _retry_after(reply, unsaid), whole_ip=code != 10006)
     hint = {-1021: Hint.CLOCK, 10002: Hint.CLOCK, -2015: Hint.KEYS, -2014: Hint.KEYS, 10003: Hint.KEYS, 33004: Hint.KEYS}.get(
         code if isinstance(code, int) else 0, Hint.NONE
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import Final, Protocol
 
 from engine.domain.messages import OrderSettled, PlaceOrder
 from engine.domain.values import MarketRules, SettledStatus, Venue
@@ -14,6 +14,26 @@ from engine.executor.breaker import Breaker
 from engine.executor.jobs import Account, Done, Job
 from engine.executor.limits import Limits
 from engine.executor.switches import Switches
+
+KEYS_REFUSED_S: Final = 60.0
+"""How long nothing is opened with keys that the venue refused."""
+
+
+class RefusedKeys:
+    """Accounts whose keys a venue refused (revoked, another IP, a temporary ban). Other keys, or a minute, lift it."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._until: dict[Account, tuple[int, float]] = {}
+
+    def note(self, account: Account, keys: Credential) -> None:
+        """The venue refused these keys now."""
+        self._until[account] = keys.version, self._clock() + KEYS_REFUSED_S
+
+    def holds(self, account: Account, keys: Credential) -> bool:
+        """Whether these keys were refused a moment ago."""
+        version, until = self._until.get(account, (0, 0.0))
+        return version == keys.version and self._clock() < until
 
 
 class Leverage(Protocol):
@@ -38,6 +58,7 @@ class Desk:
     switches: Switches
     limits: Limits
     breakers: dict[Venue, Breaker]
+    refused_keys: RefusedKeys
     rules: Callable[[Venue, str], MarketRules | None]
     now: Callable[[], int]
     recv_window_ms: int

@@ -51,6 +51,8 @@ class Placement:
             return await miss(desk, job, "no_credential")
         if desk.misfit(order, keys):
             return await miss(desk, job, "account_of_other_mode")
+        if order.kind == "open" and desk.refused_keys.holds(job.account, keys):
+            return await miss(desk, job, "keys_refused")
         if order.mode == "live" and order.kind == "open" and (reason := await desk.refused_live(job.account)):
             return await miss(desk, job, "account_refused", reason)
         request = self._request(job)
@@ -162,6 +164,8 @@ class Placement:
             return Again(min(desk.limits.pause(job.account, verdict), 1.0))
         if verdict.hint is Hint.CLOCK:
             return await self._clock_wrong(job)
+        if verdict.hint is Hint.KEYS and (keys := await desk.credential(job.account)) is not None:
+            desk.refused_keys.note(job.account, keys)
         if not job.is_exit or verdict.hint is Hint.FINAL:
             await job.shard.settle(job, end(desk, job, "rejected", verdict.reason, verdict.code))
             return Done()

@@ -25,7 +25,7 @@ from engine.exchanges.wire import now_ms
 from engine.executor import meters
 from engine.executor.accounts import Directory, load_master_key
 from engine.executor.breaker import Breaker
-from engine.executor.desk import Desk, miss
+from engine.executor.desk import Desk, RefusedKeys, miss
 from engine.executor.funding import FundingReports
 from engine.executor.group import Shards
 from engine.executor.jobs import Account
@@ -123,6 +123,7 @@ class Executor:
             switches=self.switches,
             limits=self._limits,
             breakers=self._breakers,
+            refused_keys=RefusedKeys(time.monotonic),
             rules=self.market.rules,
             now=now_ms,
             recv_window_ms=self.settings.recv_window_ms,

@@ -138,6 +138,29 @@ async def test_a_cancel_ends_an_open_that_was_refused_for_now(rig: Rig) -> None:
     assert order.command_id not in await rig.ledger()
 
 
+async def test_nothing_is_opened_with_keys_that_were_refused(rig: Rig) -> None:
+    """Until they are replaced; an exit asks with what there is."""
+    await rig.account("f1", "binance", balances={"BTC": "1"})
+    price = await rig.price()
+    first, second, third = (rig.order("f1", "binance", price) for _ in range(3))
+    exit_ = rig.exit("f1", "binance")
+    await rig.admin("POST", "/_faults", {"rules": [{"kind": "reject", "code": -2015, "client_id": first.command_id}]})
+    async with rig.running() as executor:
+        await rig.send(first, second, exit_)
+        ends = await rig.wait_settled(first, second, exit_)
+        await rig.account("f1", "binance")
+        await wait_until(lambda: _has_new_keys(executor, third))
+        await rig.send(third)
+        ends += await rig.wait_settled(third)
+    assert [end.status for end in ends] == ["rejected", "missed", "filled", "filled"], ends
+    assert (ends[1].reason, ends[1].attempts) == ("keys_refused", 0)
+
+
+async def _has_new_keys(executor: Executor, order: PlaceOrder) -> bool:
+    keys = await executor.directory.credential((order.follower_id, order.venue))
+    return keys is not None and keys.version == 2
+
+
 async def test_exits_then_priority_then_followers_in_turn(rig: Rig) -> None:
     """With one slot the queue's order is what is asked for at the venue."""
     for name in ("blocker", "many", "one", "exiting"):

@@ -94,6 +94,8 @@ def test_bybit_by_raw_code(fixtures_dir: Path) -> None:
         (10002, "invalid request, please check your server timestamp or recv_window param", Hint.CLOCK),
         (10006, "Too many visits. Exceeded the API Rate Limit.", Hint.LIMITED),
         (10003, "API key is invalid.", Hint.KEYS),
+        (10001, "position idx not match position mode", Hint.RECONCILE),
+        (110066, "No trading is allowed at the current time", Hint.AGAIN),
     ],
 )
 def test_bybit_rejections(code: int, text: str, hint: Hint) -> None:
@@ -102,7 +104,14 @@ def test_bybit_rejections(code: int, text: str, hint: Hint) -> None:
     assert judge_bybit(answered(500, {"retCode": code, "retMsg": text}), ID).verdict is Verdict.UNKNOWN
 
 
-@pytest.mark.parametrize(("code", "text"), [(110072, "OrderLinkedID is duplicate"), (170141, "Duplicate clientOrderId")])
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (110072, "OrderLinkedID is duplicate"),
+        (110030, "Duplicate orderId"),
+        (170141, "Duplicate clientOrderId"),
+    ],
+)
 def test_bybit_duplicates_mean_that_it_exists(code: int, text: str) -> None:
     verdict = judge_bybit(answered(200, {"retCode": code, "retMsg": text}), ID)
     assert (verdict.verdict, verdict.hint) == (Verdict.UNKNOWN, Hint.DUPLICATE)
@@ -143,6 +152,19 @@ def test_how_long_to_wait() -> None:
     assert (refused.verdict, refused.hint, refused.whole_ip, refused.retry_after_s) == (Verdict.REJECTED, Hint.LIMITED, True, 0)
     assert judge_bybit(answered(429, ""), ID).hint is Hint.LIMITED
     assert judge_binance(answered(429, body, **{"retry-after": "soon"}), ID).retry_after_s == 5
+    by_ip = judge_bybit(answered(200, {"retCode": 10018, "retMsg": "Exceeded the IP Rate Limit."}), ID)
+    assert (by_ip.whole_ip, by_ip.retry_after_s) == (True, 5)
+
+
+def test_a_read_that_meets_a_ban_waits_as_long_as_an_order() -> None:
+    for reply, seconds in (
+        (answered(418, {"code": -1003, "msg": "banned"}), 120),
+        (answered(418, {"code": -1003, "msg": "banned"}, **{"Retry-After": "9"}), 9),
+        (answered(403, "access too frequent"), 0),
+        (answered(429, {"code": -1003, "msg": "too many"}), 5),
+    ):
+        verdict = judge_read(reply, ok=False)
+        assert (verdict.hint, verdict.whole_ip, verdict.retry_after_s) == (Hint.LIMITED, True, seconds)
 
 
 def test_reads_tell_limits_and_clock() -> None:
