@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Final
 
 from engine.domain.messages import OrderSettled
@@ -43,22 +44,26 @@ PAUSE: Final = EXECUTOR.gauge("remora_venue_pause_seconds", "For how long the ve
 ACCOUNTS: Final = EXECUTOR.gauge("remora_accounts", "Accounts with keys in the vault.", "venue")
 FREE: Final = EXECUTOR.gauge("remora_slots_free", "Orders that may be attempted at once beyond those under way.")
 
+# Finding the child of a label costs more than counting: they are few, and stay.
+_attempts, _settled, _missed = cache(ATTEMPTS.labels), cache(SETTLED.labels), cache(MISSED.labels)
+_attempt_seconds, _settle_seconds = cache(ATTEMPT_SECONDS.labels), cache(SETTLE_SECONDS.labels)
+
 
 def count_attempt(job: Job, verdict: Judgement, seconds: float) -> None:
     """A request was answered, or not."""
     venue = job.order.venue
-    ATTEMPTS.labels(venue, job.order.kind, verdict.verdict.name.lower()).inc()
-    ATTEMPT_SECONDS.labels(venue).observe(seconds)
+    _attempts(venue, job.order.kind, verdict.verdict.name.lower()).inc()
+    _attempt_seconds(venue).observe(seconds)
 
 
 def count_settled(job: Job, settled: OrderSettled) -> None:
     """An order has its end state."""
     venue = job.order.venue
-    SETTLED.labels(venue, job.order.kind, settled.status).inc()
+    _settled(venue, job.order.kind, settled.status).inc()
     if settled.status == "missed":
-        MISSED.labels(venue, settled.reason).inc()
+        _missed(venue, settled.reason).inc()
     if settled.attempted_at is not None:
-        SETTLE_SECONDS.labels(venue).observe(max(settled.settled_at - settled.attempted_at, 0) / 1000)
+        _settle_seconds(venue).observe(max(settled.settled_at - settled.attempted_at, 0) / 1000)
 
 
 def stage_of(job: Job) -> str:
