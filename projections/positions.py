@@ -181,7 +181,7 @@ def _dust_key(event: DustRecorded) -> LotKey:
 
 def _funded_keys(event: FundingRecorded, whale_id: str) -> list[LotKey]:
     place = (event.originator_id, event.venue, event.venue_symbol)
-    return [(*place, direction, mode, whale_id) for mode in FUNDED_MODES for direction in DIRECTIONS]
+    return [(*place, direction, mode, whale_id) for mode in ((event.mode,) if event.mode else FUNDED_MODES) for direction in DIRECTIONS]
 
 
 def _fill_shadow(lot: Lot, order: OrderView, quantity: Decimal, direction: str) -> None:

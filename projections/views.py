@@ -213,6 +213,7 @@ class FundingRecorded(View, kw_only=True, tag="FundingRecorded.v1"):
     venue: str
     venue_symbol: str
     shares: dict[str, str] = {}
+    mode: str | None = None
 
 
 class DriftDetected(View, kw_only=True, tag="DriftDetected.v1"):

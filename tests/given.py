@@ -106,10 +106,12 @@ class Shard:
         )
         return self.state.followers[follower_id]
 
-    def equity(self, amount: str | int = 1000, follower_id: str = "f1", venue: str = "binanceusdm") -> list[AnyEvent]:
+    def equity(
+        self, amount: str | int = 1000, follower_id: str = "f1", venue: str = "binanceusdm", mode: str | None = None
+    ) -> list[AnyEvent]:
         """The executor reports equity as of now."""
-        report = EquityReported(epoch=self.epoch, follower_id=follower_id, venue=venue, equity=d(amount), available=d(amount), at=self.now)  # type: ignore[arg-type]
-        return self.send(report, source="x")
+        whose: dict[str, Any] = {"epoch": self.epoch, "follower_id": follower_id, "venue": venue, "mode": mode}
+        return self.send(EquityReported(**whose, equity=d(amount), available=d(amount), at=self.now), source="x")
 
     def mark(self, price: str | int, symbol: str = BTC_PERP) -> list[AnyEvent]:
         """The executor reports a price."""
@@ -207,13 +209,14 @@ def opened(shard: Shard, side: str = "buy", **terms: Any) -> None:
     shard.settle_all()
 
 
-def report(shard: Shard, in_flight: int = 0, venue: Any = "binanceusdm", at: int | None = None, **positions: str) -> list[AnyEvent]:
+def report(
+    shard: Shard, in_flight: int = 0, venue: Any = "binanceusdm", at: int | None = None, mode: Any = None, **positions: str
+) -> list[AnyEvent]:
     """The executor reports positions: BTC and ETH perpetuals, BTC on spot."""
     names = {"btc": BTC_PERP, "eth": "ETH/USDT:USDT", "spot": "BTC/USDT"}
     held = tuple(VenuePosition(names[name], d(quantity)) for name, quantity in positions.items())
-    body = PositionsReported(
-        epoch=shard.epoch, follower_id="f1", venue=venue, positions=held, in_flight=in_flight, at=shard.now + 1 if at is None else at
-    )
+    said_at = shard.now + 1 if at is None else at
+    body = PositionsReported(epoch=shard.epoch, follower_id="f1", venue=venue, positions=held, in_flight=in_flight, at=said_at, mode=mode)
     return shard.send(body, source="x")
 
 

@@ -87,6 +87,7 @@ class RemoveCredential(_Audit):
     t: Literal["RemoveCredential"]
     follower_id: Id
     venue: Venue
+    account: Annotated[Literal["live", "paper"] | None, Field(description="Which of the two; left out where there is only one.")] = None
 
 
 class RotateMasterKey(_Audit):

@@ -181,10 +181,13 @@ class OrderEnded(Event, frozen=True, kw_only=True, tag="OrderEnded.v1"):
 
 
 class EquityRecorded(Event, frozen=True, kw_only=True, tag="EquityRecorded.v1"):
+    """`mode`, here and below: whose orders the account takes, paper or live; None where one account takes all."""
+
     venue: Venue
     equity: Decimal
     available: Decimal
     reported_at: int
+    mode: Mode | None = None
 
 
 class FundingRecorded(Event, frozen=True, kw_only=True, tag="FundingRecorded.v1"):
@@ -196,6 +199,7 @@ class FundingRecorded(Event, frozen=True, kw_only=True, tag="FundingRecorded.v1"
     amount: Decimal
     shares: dict[str, Decimal] = {}
     reported_at: int = 0
+    mode: Mode | None = None
 
 
 class LotAdjustment(msgspec.Struct, frozen=True, array_like=True):
@@ -225,6 +229,7 @@ class DriftSuspected(Event, frozen=True, kw_only=True, tag="DriftSuspected.v1"):
     venue: Venue
     reported: dict[str, Decimal]
     reported_at: int
+    mode: Mode | None = None
 
 
 class DustRecorded(Event, frozen=True, kw_only=True, tag="DustRecorded.v1"):

@@ -37,7 +37,7 @@ from engine.domain.events import (
     WhaleResynced,
     WhaleUnfollowed,
 )
-from engine.domain.state import ARITHMETIC, Carry, Follow, FollowerState, Mark, ShardState, market_key
+from engine.domain.state import ARITHMETIC, Carry, Follow, FollowerState, Mark, ShardState, account_key, is_of_account, market_key
 
 SPENT_ORDERS = 8
 """How many whale orders a follow remembers as copied."""
@@ -87,8 +87,10 @@ def _spend(state: ShardState, follow: Follow) -> None:
 
 
 def drift_suspected(state: ShardState, follower: FollowerState, event: DriftSuspected) -> None:
-    """Fold a first difference."""
-    follower.suspects = event.reported
+    """Fold a first difference; it takes the place of what was suspected of the same account."""
+    mode = event.mode or follower.settings.mode
+    found = {key: quantity for key, quantity in (follower.suspects or {}).items() if not is_of_account(key, event.venue, mode)}
+    follower.suspects = found | {account_key(event.venue, symbol, mode): quantity for symbol, quantity in event.reported.items()}
 
 
 def rules_recorded(state: ShardState, event: RulesRecorded) -> None:

@@ -27,7 +27,7 @@ from engine.domain.state import (
     remember,
     remove_from_index,
 )
-from engine.domain.values import FollowerSettings
+from engine.domain.values import FollowerSettings, Mode
 
 
 def decide_configure(state: ShardState, command: ConfigureFollower) -> list[AnyEvent]:
@@ -100,10 +100,19 @@ def _next_versions(state: ShardState, follower_id: str) -> tuple[int, int]:
     return (follower.version + 1, follower.config_version + 1) if follower else (1, 1)
 
 
+def _trades_with(follower: FollowerState, mode: Mode | None) -> bool:
+    """Whether new copies go to the account that takes orders of `mode`. Shadow trades with none: it is measured by the live account, and by
+    the paper one as long as no live one has reported."""
+    own = follower.settings.mode
+    return mode in (None, own) or (own == "shadow" and (mode == "live" or follower.equity_mode != "live"))
+
+
 def decide_equity(state: ShardState, report: EquityReported) -> list[AnyEvent]:
     """Record an account's equity; a report older than the last one says nothing new."""
     follower = state.followers.get(report.follower_id)
     if not follower or report.venue != follower.settings.preferred_exchange or report.at < follower.equity_at:
+        return []
+    if not _trades_with(follower, report.mode):
         return []
     return [
         EquityRecorded(
@@ -114,6 +123,7 @@ def decide_equity(state: ShardState, report: EquityReported) -> list[AnyEvent]:
             equity=report.equity,
             available=report.available,
             reported_at=min(report.at, state.now),
+            mode=report.mode,
         )
     ]
 
@@ -122,7 +132,7 @@ def decide_account(state: ShardState, report: AccountChecked) -> list[AnyEvent]:
     """Record the result of an account's check when it differs from the last one."""
     follower = state.followers.get(report.follower_id)
     reasons = () if report.allowed else report.reasons or ("refused",)
-    if not follower or reasons == follower.refused_by:
+    if not follower or reasons == follower.refused_by or not _trades_with(follower, report.mode):
         return []
     return [
         AccountRecorded(
@@ -139,9 +149,12 @@ def decide_account(state: ShardState, report: AccountChecked) -> list[AnyEvent]:
 def decide_funding(state: ShardState, report: FundingReported) -> list[AnyEvent]:
     """Split a funding payment over the lots of its symbol by quantity; what concerns no lot of ours, or was seen, makes no event."""
     follower = state.followers.get(report.follower_id)
-    if not follower or report.at <= (follower.funded or {}).get(_funding_key(report, follower), 0):
+    if not follower:
         return []
-    lots = [lot for lot in (follower.lots or {}).values() if _concerns(lot, report, follower)]
+    mode = report.mode or follower.settings.mode
+    if report.at <= (follower.funded or {}).get(account_key(report.venue, report.symbol, mode), 0):
+        return []
+    lots = [lot for lot in (follower.lots or {}).values() if _concerns(lot, report, mode)]
     total = sum((lot.filled for lot in lots), ZERO)
     if not total:
         return []
@@ -157,16 +170,13 @@ def decide_funding(state: ShardState, report: FundingReported) -> list[AnyEvent]
             amount=report.amount,
             shares=_exact(shares, report.amount),
             reported_at=report.at,
+            mode=report.mode,
         )
     ]
 
 
-def _funding_key(report: FundingReported, follower: FollowerState) -> str:
-    return account_key(report.venue, report.symbol, follower.settings.mode)
-
-
-def _concerns(lot: Lot, report: FundingReported, follower: FollowerState) -> bool:
-    return lot.venue == report.venue and lot.symbol == report.symbol and lot.mode == follower.settings.mode and bool(lot.filled)
+def _concerns(lot: Lot, report: FundingReported, mode: Mode) -> bool:
+    return lot.venue == report.venue and lot.symbol == report.symbol and lot.mode == mode and bool(lot.filled)
 
 
 def _exact(shares: dict[str, Decimal], amount: Decimal) -> dict[str, Decimal]:
@@ -183,7 +193,7 @@ def configured(state: ShardState, event: FollowerConfigured) -> None:
         follower = FollowerState(follower_id=event.originator_id, number=len(state.followers) + 1, settings=settings, follows={})
         state.followers[event.originator_id] = follower
     if (follower.settings.preferred_exchange, follower.settings.mode) != (settings.preferred_exchange, settings.mode):
-        follower.equity = follower.capital = None
+        follower.equity = follower.capital = follower.equity_mode = None
         follower.equity_at, follower.suspects, follower.refused_by = 0, None, ()
     follower.settings = settings
     _configuration(state, follower, event)
@@ -222,6 +232,7 @@ def _configuration(state: ShardState, follower: FollowerState, event: FollowerCo
 def equity_recorded(state: ShardState, follower: FollowerState, event: EquityRecorded) -> None:
     """Fold equity. While nothing is open, what our own profit does not explain is a transfer: it moves the capital and its peak."""
     follower.equity, follower.available, follower.equity_at = event.equity, event.available, event.reported_at
+    follower.equity_mode = event.mode
     capital = follower.capital
     if capital is None:
         capital = follower.capital = event.equity - follower.pnl
@@ -236,9 +247,10 @@ def equity_recorded(state: ShardState, follower: FollowerState, event: EquityRec
 def funding_recorded(state: ShardState, follower: FollowerState, event: FundingRecorded) -> None:
     """Fold a funding payment into the follows' profit."""
     follower.funded = follower.funded or {}
-    follower.funded[account_key(event.venue, event.venue_symbol, follower.settings.mode)] = event.reported_at
+    mode = event.mode or follower.settings.mode
+    follower.funded[account_key(event.venue, event.venue_symbol, mode)] = event.reported_at
     for whale_id, amount in event.shares.items():
-        book(follower, whale_id, state.now, amount)
+        book(follower, whale_id, mode, state.now, amount)
 
 
 def account_recorded(state: ShardState, follower: FollowerState, event: AccountRecorded) -> None:

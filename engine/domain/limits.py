@@ -133,10 +133,10 @@ def mark_of(state: ShardState, venue: str, symbol: str) -> Decimal | None:
 
 
 def unrealized(state: ShardState, follower: FollowerState, whale_id: str | None = None) -> Decimal:
-    """Marked profit of the follower's lots (of one whale); lots without a mark count as even."""
-    total = ZERO
+    """Marked profit of the follower's lots (of one whale) in its present mode; lots without a mark count as even."""
+    total, mode = ZERO, follower.settings.mode
     for lot in (follower.lots or {}).values():
-        if lot.filled and (whale_id is None or lot.whale_id == whale_id):
+        if lot.filled and lot.mode == mode and (whale_id is None or lot.whale_id == whale_id):
             mark = state.marks.get(market_key(lot.venue, lot.symbol))
             if mark:
                 worth = lot.filled * mark.price

@@ -185,7 +185,10 @@ class OrderSettled(Record, frozen=True, kw_only=True, tag="OrderSettled"):
 
 
 class EquityReported(Record, frozen=True, kw_only=True, tag="EquityReported"):
-    """Account equity in quote: wallet + unrealised, as of `at` (the executor's clock when it asked)."""
+    """Account equity in quote: wallet + unrealised, as of `at` (the executor's clock when it asked).
+
+    `mode`, here and in the other reports: whose orders the account takes, paper or live; None where one account takes all.
+    """
 
     epoch: int
     follower_id: str
@@ -193,6 +196,7 @@ class EquityReported(Record, frozen=True, kw_only=True, tag="EquityReported"):
     equity: Decimal
     available: Decimal
     at: int
+    mode: Mode | None = None
 
 
 class PositionsReported(Record, frozen=True, kw_only=True, tag="PositionsReported"):
@@ -204,6 +208,7 @@ class PositionsReported(Record, frozen=True, kw_only=True, tag="PositionsReporte
     positions: tuple[VenuePosition, ...]
     in_flight: int
     at: int
+    mode: Mode | None = None
 
 
 class FundingReported(Record, frozen=True, kw_only=True, tag="FundingReported"):
@@ -216,6 +221,7 @@ class FundingReported(Record, frozen=True, kw_only=True, tag="FundingReported"):
     funding_id: str
     amount: Decimal
     at: int
+    mode: Mode | None = None
 
 
 class AccountChecked(Record, frozen=True, kw_only=True, tag="AccountChecked"):
@@ -227,6 +233,7 @@ class AccountChecked(Record, frozen=True, kw_only=True, tag="AccountChecked"):
     allowed: bool
     reasons: tuple[str, ...] = ()
     at: int
+    mode: Mode | None = None
 
 
 Outcome = ExecutorClaimed | OrderSettled | EquityReported | PositionsReported | FundingReported | AccountChecked

@@ -25,7 +25,7 @@ from engine.domain.state import (
     remember,
     remove_from_index,
 )
-from engine.domain.values import Direction
+from engine.domain.values import Direction, Mode
 
 RETRY_MS = 1000
 RETRY_MAX_MS = 60_000
@@ -186,11 +186,11 @@ def _fill(
         lot.cost += gross * price
         lot.notional += net * (order.reference_price or price)
         lot.leverage = order.leverage
-        book(follower, lot.whale_id, state.now, -fee)
+        book(follower, lot.whale_id, lot.mode, state.now, -fee)
     else:
         realized = realized_pnl(lot, net, price)
         _shrink(lot, lot.filled - net)
-        book(follower, lot.whale_id, state.now, realized - fee)
+        book(follower, lot.whale_id, lot.mode, state.now, realized - fee)
 
 
 def _entry(lot: Lot) -> Decimal:
@@ -215,9 +215,9 @@ def _shrink(lot: Lot, after: Decimal) -> None:
     lot.filled = after
 
 
-def book(follower: FollowerState, whale_id: str, now: int, amount: Decimal) -> None:
-    """Add realised profit (less fees, plus funding) to the follower's and the follow's totals and to those of the UTC day."""
-    if not amount:
+def book(follower: FollowerState, whale_id: str, mode: Mode, now: int, amount: Decimal) -> None:
+    """Add realised profit (less fees, plus funding) to the totals of follower, follow and UTC day. In another mode it is other money."""
+    if not amount or mode != follower.settings.mode:
         return
     day = now // DAY_MS
     _book_one(follower, day, amount)
@@ -252,7 +252,7 @@ def drift_detected(state: ShardState, follower: FollowerState, event: DriftDetec
     for change in event.adjustments:
         lot = lots[lot_key(event.venue, event.venue_symbol, change.direction, event.mode, change.whale_id)]
         lost = lot.filled - change.after
-        book(follower, lot.whale_id, state.now, realized_pnl(lot, lost, mark.price if mark else _entry(lot)))
+        book(follower, lot.whale_id, lot.mode, state.now, realized_pnl(lot, lost, mark.price if mark else _entry(lot)))
         _shrink(lot, change.after)
         lot.due = min(lot.due, lot.filled)
     _set_foreign(follower, account_key(event.venue, event.venue_symbol, event.mode), event.foreign)

@@ -130,4 +130,4 @@ class Folding:
         assert isinstance(event, events_follower.EquityRecorded)
         owner.version = max(owner.version, event.originator_version)
         self._state.now = max(self._state.now, event.at)
-        owner.equity, owner.available, owner.equity_at = event.equity, event.available, event.reported_at
+        owner.equity, owner.available, owner.equity_at, owner.equity_mode = event.equity, event.available, event.reported_at, event.mode

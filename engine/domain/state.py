@@ -107,10 +107,12 @@ class FollowerState(_Part, kw_only=True):
     """Opens of flips that wait until the old lot is gone."""
     foreign: dict[str, Decimal] | None = None
     suspects: dict[str, Decimal] | None = None
+    """What a report said that differed, by account and symbol."""
     funded: dict[str, int] | None = None
     equity: Decimal | None = None
     available: Decimal = ZERO
     equity_at: int = 0
+    equity_mode: Mode | None = None
     refused_by: tuple[str, ...] = ()
     """Why the account's check does not allow live trading."""
     capital: Decimal | None = None
@@ -232,8 +234,14 @@ def order_lot_key(order: PlaceOrder) -> str:
 
 
 def account_key(venue: str, symbol: str, mode: str) -> str:
-    """Key of what an account holds that is not ours."""
+    """Key of a symbol on one account."""
     return f"{venue}|{symbol}|{mode}"
+
+
+def is_of_account(key: str, venue: str, mode: str) -> bool:
+    """Whether an `account_key` is one of this account."""
+    of_venue, _, of_mode = key.split("|")
+    return of_venue == venue and of_mode == mode
 
 
 def remember(memory: dict[str, int], key: str, at: int) -> None:

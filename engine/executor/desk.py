@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Final, Protocol
 
 from engine.domain.messages import OrderSettled, PlaceOrder
-from engine.domain.values import MarketRules, SettledStatus, Venue
+from engine.domain.values import MarketRules, Mode, SettledStatus, Venue
 from engine.exchanges.port import Credential, Exchange, Judgement, OrderState
 from engine.executor.breaker import Breaker
-from engine.executor.jobs import Account, Done, Job
+from engine.executor.jobs import Account, Done, Job, Place
 from engine.executor.limits import Limits
 from engine.executor.switches import Switches
 
@@ -39,7 +39,7 @@ class RefusedKeys:
 class Leverage(Protocol):
     """Brings the account's leverage to what the order wants, when flat."""
 
-    async def prepare(self, keys: Credential, order: PlaceOrder) -> Judgement:
+    async def prepare(self, account: Account, keys: Credential, order: PlaceOrder) -> Judgement:
         """ACCEPTED when the order may go."""
 
 
@@ -52,26 +52,27 @@ class Desk:
     """Venues whose markets are loaded."""
     credential: Callable[[Account], Awaitable[Credential | None]]
     """An account's keys; None only when the vault answered that it has none."""
+    is_known: Callable[[Account], bool]
     refused_live: Callable[[Account], Awaitable[str]]
     """Why live trading is refused, empty when it is allowed."""
     leverage: Leverage
     switches: Switches
     limits: Limits
-    breakers: dict[Venue, Breaker]
+    breakers: dict[Place, Breaker]
     refused_keys: RefusedKeys
     rules: Callable[[Venue, str], MarketRules | None]
     now: Callable[[], int]
     recv_window_ms: int
     simulated: bool
     """There is somewhere for paper orders to go."""
-    apart: bool
-    """Paper accounts are at a venue of their own, beside the real ones."""
     absent_quiet_s: float
     engine_time_s: float
 
-    def misfit(self, order: PlaceOrder, keys: Credential) -> bool:
-        """A paper order must never reach a real account, nor a live one a paper account."""
-        return self.apart and keys.paper != (order.mode == "paper")
+    def no_keys(self, account: Account) -> str:
+        """Why an order of the account cannot be sent; keys of the follower's account of the other mode are none for it."""
+        others: dict[Mode | None, Mode] = {"paper": "live", "live": "paper"}
+        other = others.get(account.mode)
+        return "account_of_other_mode" if other and self.is_known(account._replace(mode=other)) else "no_credential"
 
     def refusal(self, job: Job) -> str:
         """Reason why the order must not be sent (again) now; empty when it may. Asked only of orders of which no attempt is in the book."""

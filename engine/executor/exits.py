@@ -20,7 +20,7 @@ async def reconcile_exit(desk: Desk, job: Job, code: str) -> Done | None:
     order = job.order
     keys = await desk.credential(job.account)
     if keys is None:
-        return await miss(desk, job, "no_credential")
+        return await miss(desk, job, desk.no_keys(job.account))
     try:
         if job.attempts > 1 and (done := await _landed(desk, job, keys)):
             return done

@@ -109,7 +109,8 @@ class FundingReports:
         return ((self._now() - late_ms) // interval_ms + 1) * interval_ms + late_ms
 
     def _of(self, shard: Shard) -> list[Account]:
-        return [a for a in self._accounts() if a[1] not in SPOT_VENUES and shard_of(a[0], self._settings.partitions) == shard.number]
+        found = (account for account in self._accounts() if account.venue not in SPOT_VENUES)
+        return [account for account in found if shard_of(account.follower_id, self._settings.partitions) == shard.number]
 
     async def _open(self, shard: Shard) -> Book:
         """The shard's book as the log has it. Without a mark nothing was ever traded here: what is paid from now on counts."""
@@ -130,7 +131,9 @@ class FundingReports:
             case ExecutorClaimed():
                 return offset
             case FundingReported() as report if report.epoch == epoch:
-                book.seen.setdefault((report.follower_id, report.venue), {})[report.funding_id] = report.at
+                # Older reports do not say whose they were: their ids count as seen in both modes.
+                for mode in (report.mode,) if report.mode else (None, "paper", "live"):
+                    book.seen.setdefault(Account(report.follower_id, report.venue, mode), {})[report.funding_id] = report.at
         return epoch
 
     async def _round(self, book: Book) -> None:
@@ -152,17 +155,17 @@ class FundingReports:
         asked_at, flat_since = self._now(), self._flat_since(account)
         since = book.asked.setdefault(account, asked_at)
         keys = await self._credential(account)
-        if account[1] not in self._started:
+        if account.venue not in self._started:
             return
         if keys is None or (flat_since is not None and flat_since <= since):
             book.asked[account] = asked_at
             return
-        wait = self._limits.take_read(account, account[1], "funding")
+        wait = self._limits.take_read(account, account.venue, "funding")
         while wait:
             await asyncio.sleep(wait)
-            wait = self._limits.take_read(account, account[1], "funding")
+            wait = self._limits.take_read(account, account.venue, "funding")
         try:
-            paid = await self._exchanges[account[1]].funding(keys, max(since - OVERLAP_MS, book.since))
+            paid = await self._exchanges[account.venue].funding(keys, max(since - OVERLAP_MS, book.since))
         except CallFailed as error:
             self._failed(account, error)
             return
@@ -172,7 +175,7 @@ class FundingReports:
         book.forget(account)
 
     def _failed(self, account: Account, error: CallFailed) -> None:
-        log.info("funding of %s on %s not read: %s", *account, error)
+        log.info("funding of %s not read: %s", account, error)
         if error.judgement.hint is Hint.LIMITED:
             self._limits.pause(account, error.judgement)
         if error.judgement.hint is Hint.KEYS:
@@ -180,18 +183,19 @@ class FundingReports:
             self._unreadable.add(account)
 
     async def _report(self, book: Book, account: Account, paid: list[Funding]) -> None:
-        (follower, venue), seen = account, book.seen.setdefault(account, {})
+        seen = book.seen.setdefault(account, {})
         for payment in paid:
             if payment.funding_id in seen or payment.at < book.since:
                 continue
             report = FundingReported(
                 epoch=book.shard.journal.epoch,
-                follower_id=follower,
-                venue=venue,
+                follower_id=account.follower_id,
+                venue=account.venue,
                 symbol=payment.symbol,
                 funding_id=payment.funding_id,
                 amount=payment.amount,
                 at=payment.at,
+                mode=account.mode,
             )
-            await book.shard.journal.append(report, follower)
+            await book.shard.journal.append(report, account.follower_id)
             seen[payment.funding_id] = payment.at

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from engine.config import Settings
+from engine.domain.messages import PlaceOrder
 from engine.errors import LogCorrupt
 from engine.executor import meters
 from engine.executor.jobs import Account
@@ -43,11 +44,12 @@ class Shards(ConsumerRebalanceListener):
         producer: AIOKafkaProducer,
         scheduler: Scheduler,
         settled: Callable[[Account], None],
+        account_of: Callable[[PlaceOrder], Account],
         taken: Callable[[int], None],
         die: Callable[[BaseException], NoReturn],
     ) -> None:
         self._settings, self._producer, self._scheduler = settings, producer, scheduler
-        self._settled, self._taken, self._die = settled, taken, die
+        self._settled, self._account_of, self._taken, self._die = settled, account_of, taken, die
         self.owned: dict[int, Shard] = {}
         self._topic, self._executions = settings.topic(TRADE_COMMANDS), settings.topic(EXECUTIONS)
         self._loading: dict[int, asyncio.Task[None]] = {}
@@ -123,7 +125,7 @@ class Shards(ConsumerRebalanceListener):
         )
         offset, hint = found if found else (0, None)
         seqs = Seqs(hint, history.ended, set(history.open))
-        shard = Shard(partition, journal, self._scheduler, seqs, self._settled, paused=True, next_command=offset)
+        shard = Shard(partition, journal, self._scheduler, seqs, self._settled, self._account_of, paused=True, next_command=offset)
         shard.funding = hint.funding if hint else None
         shard.recover(history)
         return shard

@@ -5,16 +5,34 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from engine.domain.messages import OrderSettled, PlaceOrder
-from engine.domain.values import PRIORITY_RANK, Venue
+from engine.domain.values import PRIORITY_RANK, Mode, Venue
 from engine.executor.journal import Journal
 
-LaneKey = tuple[str, str, str]
-Account = tuple[str, Venue]
-"""(follower id, venue)."""
 RANKS = 2 * len(PRIORITY_RANK)
+
+
+class Account(NamedTuple):
+    """One account of a follower at a venue. `mode`: whose orders it takes, paper or live; None where one account takes all."""
+
+    follower_id: str
+    venue: Venue
+    mode: Mode | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where it is."""
+        return self.venue, self.mode == "paper"
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.mode or "", f"account of {self.follower_id} on {self.venue}")))
+
+
+Place = tuple[Venue, bool]
+"""A venue, or (True) the paper venue beside it: what is away, slow or limited there concerns nobody here."""
+LaneKey = tuple[Account, str]
 
 
 class ShardOfJob(Protocol):
@@ -36,6 +54,8 @@ class Job:
 
     seq: int
     order: PlaceOrder
+    account: Account
+    """The one of the order's own mode."""
     shard: ShardOfJob
     quantity: Decimal
     attempts: int = 0
@@ -53,14 +73,9 @@ class Job:
     """Attempts in a row that did not reach the book: what the back-off counts."""
 
     @property
-    def account(self) -> Account:
-        """The account that trades."""
-        return self.order.follower_id, self.order.venue
-
-    @property
     def lane_key(self) -> LaneKey:
         """Orders of one lane go one after the other."""
-        return self.order.follower_id, self.order.venue, self.order.symbol
+        return self.account, self.order.symbol
 
     @property
     def is_exit(self) -> bool:

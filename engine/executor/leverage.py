@@ -27,9 +27,8 @@ class LeverageBook:
         self._exchanges, self._view = exchanges, view
         self._known: OrderedDict[tuple[Account, str], Decimal] = OrderedDict()
 
-    async def prepare(self, keys: Credential, order: PlaceOrder) -> Judgement:
+    async def prepare(self, account: Account, keys: Credential, order: PlaceOrder) -> Judgement:
         """Bring the leverage to the order's, if that may be done."""
-        account: Account = (order.follower_id, order.venue)
         key = (account, order.symbol)
         if self._known.get(key) == order.leverage:
             return _KEEP

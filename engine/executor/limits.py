@@ -86,13 +86,10 @@ def _part(rate: Rate, share: float) -> Rate:
 
 
 class Limits:
-    """All budgets of this process. With `enforced` False only the venues' own pauses count. Accounts `apart` (at the paper venue) use no
+    """All budgets of this process. With `enforced` False only the venues' own pauses count. Accounts at the paper venue use no
     budget and are paused on their own."""
 
-    def __init__(
-        self, enforced: bool, clock: Callable[[], float], unsaid_pause_s: float, apart: Callable[[Account], bool] = lambda account: False
-    ) -> None:
-        self._apart = apart
+    def __init__(self, enforced: bool, clock: Callable[[], float], unsaid_pause_s: float) -> None:
         self._enforced, self._clock, self._unsaid_pause_s = enforced, clock, unsaid_pause_s
         self._ip = {venue: Bucket(_part(rates.ip, 1 - REPORT_SHARE)) for venue, rates in RATES.items()}
         self._reports = {venue: Bucket(_part(rates.ip, REPORT_SHARE)) for venue, rates in RATES.items()}
@@ -114,7 +111,7 @@ class Limits:
 
     def ip_delay(self, venue: Venue, account: Account | None = None) -> float:
         """Seconds until this IP may send an order (of the account) to the venue."""
-        if account is not None and self._apart(account):
+        if account is not None and account.mode == "paper":
             return 0.0
         now, shared = self._clock(), _SHARED_IP.get(venue, venue)
         wait = max(self._paused_ip.get(shared, 0.0) - now, 0.0)
@@ -126,7 +123,7 @@ class Limits:
         """Count an order; when the key may not send yet, count nothing and give the seconds to wait. Ask `ip_delay` before."""
         now = self._clock()
         wait = max(self._paused_key.get(account, 0.0) - now, 0.0)
-        if not self._enforced or self._apart(account):
+        if not self._enforced or account.mode == "paper":
             return wait
         buckets = self._key(account, venue)[0]
         wait = max([wait, *(bucket.delay(1, now) for bucket in buckets)])
@@ -142,7 +139,7 @@ class Limits:
         leave, or their own share."""
         now, shared = self._clock(), _SHARED_IP.get(venue, venue)
         wait = max(self._paused_key.get(account, 0.0) - now, 0.0)
-        if self._apart(account):
+        if account.mode == "paper":
             return wait
         wait = max(self._paused_ip.get(shared, 0.0) - now, wait)
         if not self._enforced:
@@ -171,9 +168,9 @@ class Limits:
 
     def pause(self, account: Account, verdict: Judgement) -> float:
         """Obey a venue's `Retry-After` (or what its documentation demands); gives the seconds."""
-        seconds, venue = verdict.retry_after_s or self._unsaid_pause_s, account[1]
+        seconds, venue = verdict.retry_after_s or self._unsaid_pause_s, account.venue
         until = self._clock() + seconds
-        if verdict.whole_ip and not self._apart(account):
+        if verdict.whole_ip and account.mode != "paper":
             shared = _SHARED_IP.get(venue, venue)
             self._paused_ip[shared] = max(until, self._paused_ip.get(shared, 0.0))
         else:

@@ -96,7 +96,7 @@ def order_samples(jobs: Iterable[Job], venues: Iterable[Venue]) -> Iterator[Samp
 
 def account_samples(accounts: Iterable[Account]) -> Iterator[Sample]:
     """Accounts by venue."""
-    for venue, count in Counter(venue for _, venue in accounts).items():
+    for venue, count in Counter(account.venue for account in accounts).items():
         yield ACCOUNTS, (venue,), count
 
 

@@ -36,7 +36,7 @@ class Placement:
         try:
             return await self._attempt(job)
         finally:
-            self._desk.breakers[job.order.venue].abandoned()
+            self._desk.breakers[job.account.place].abandoned()
 
     async def _attempt(self, job: Job) -> Step:
         desk, order = self._desk, job.order
@@ -48,9 +48,8 @@ class Placement:
             return self._back_off(job)
         keys = await desk.credential(job.account)
         if keys is None:
-            return await miss(desk, job, "no_credential")
-        if desk.misfit(order, keys):
-            return await miss(desk, job, "account_of_other_mode")
+            return await miss(desk, job, desk.no_keys(job.account))
+        assert job.account.mode in (None, order.mode) and (job.account.mode is None or keys.paper == (order.mode == "paper"))
         if order.kind == "open" and desk.refused_keys.holds(job.account, keys):
             return await miss(desk, job, "keys_refused")
         if order.mode == "live" and order.kind == "open" and (reason := await desk.refused_live(job.account)):
@@ -59,7 +58,7 @@ class Placement:
         if request is None:
             return await miss(desk, job, "below_minimum")
         if order.kind == "open" and order.venue not in SPOT_VENUES:
-            verdict = await desk.leverage.prepare(keys, order)
+            verdict = await desk.leverage.prepare(job.account, keys, order)
             if verdict.verdict is not Verdict.ACCEPTED:
                 return await self._leverage_failed(job, verdict)
         if reason := desk.refusal(job):
@@ -134,9 +133,7 @@ class Placement:
         return await settle_state(desk, job, state) if state.complete else Unresolved(0.0)
 
     def _tell_breaker(self, job: Job, verdict: Judgement) -> None:
-        if self._desk.apart and job.order.mode == "paper":
-            return
-        breaker = self._desk.breakers[job.order.venue]
+        breaker = self._desk.breakers[job.account.place]
         failed = verdict.verdict is Verdict.UNKNOWN or (verdict.verdict is Verdict.NOT_SENT and verdict.hint is not Hint.LOCAL)
         if failed and verdict.hint is not Hint.DUPLICATE:
             breaker.failed()

@@ -42,7 +42,7 @@ class Recovery:
         while not job.shard.closed:
             await asyncio.sleep(next(delays))
             keys = await desk.credential(job.account)
-            if keys is None or desk.misfit(job.order, keys):
+            if keys is None:
                 continue
             past_fence = desk.now() >= self._fence(job)
             try:

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Container
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from engine.domain.messages import AccountChecked, EquityReported, PositionsReported
 from engine.domain.values import Venue
@@ -129,7 +129,7 @@ class AccountReports:
         journal, keys = self._journal_of(account), await self._directory.credential(account)
         if journal is None or keys is None:
             return
-        venue = account[1]
+        venue = account.venue
         if venue not in self._started:
             self._plan(account, time.monotonic() + RETRY_S)
             return
@@ -164,18 +164,17 @@ class AccountReports:
             return
 
     def _failed(self, account: Account, error: CallFailed) -> None:
-        log.info("account of %s on %s not read: %s", *account, error)
+        log.info("%s not read: %s", account, error)
         if error.judgement.hint is Hint.LIMITED:
             self._limits.pause(account, error.judgement)
         slow = error.judgement.hint is Hint.KEYS
         self._plan(account, time.monotonic() + (max(self._interval_s, RETRY_S) if slow else RETRY_S))
 
     async def _append(self, account: Account, journal: Journal, view: AccountView, in_flight: int, at: int) -> None:
-        follower, venue = account
-        equity = EquityReported(epoch=journal.epoch, follower_id=follower, venue=venue, equity=view.equity, available=view.available, at=at)
-        positions = PositionsReported(
-            epoch=journal.epoch, follower_id=follower, venue=venue, positions=view.positions, in_flight=in_flight, at=at
-        )
+        follower, venue, mode = account
+        whose: dict[str, Any] = {"epoch": journal.epoch, "follower_id": follower, "venue": venue, "mode": mode}
+        equity = EquityReported(**whose, equity=view.equity, available=view.available, at=at)
+        positions = PositionsReported(**whose, positions=view.positions, in_flight=in_flight, at=at)
         await asyncio.gather(journal.append(equity, follower), journal.append(positions, follower))
 
     async def refused_live(self, account: Account) -> str:
@@ -191,13 +190,19 @@ class AccountReports:
         if keys is None or journal is None:
             return ("no_credential",)
         try:
-            reasons = await self._exchanges[account[1]].check(keys)
+            reasons = await self._exchanges[account.venue].check(keys)
         except CallFailed as error:
-            log.info("account of %s on %s not checked: %s", *account, error)
+            log.info("%s not checked: %s", account, error)
             return ("check_failed",)
         self._checked[account] = reasons
         checked = AccountChecked(
-            epoch=journal.epoch, follower_id=account[0], venue=account[1], allowed=not reasons, reasons=reasons, at=self._now()
+            epoch=journal.epoch,
+            follower_id=account.follower_id,
+            venue=account.venue,
+            allowed=not reasons,
+            reasons=reasons,
+            at=self._now(),
+            mode=account.mode,
         )
-        await journal.append(checked, account[0])
+        await journal.append(checked, account.follower_id)
         return reasons

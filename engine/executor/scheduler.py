@@ -1,7 +1,7 @@
 """Order of work. Enters: jobs. Leaves: calls of `attempt` and `resolve`, at most `slots` attempts at once.
 
 One lane (account and symbol) is worked in command order. Among lanes: exits first, then priority, then followers in turn (start-time fair
-queueing), per venue, so that a venue that is limited or down holds up no other.
+queueing), per venue and apart from its paper venue, so that one that is limited or down holds up no other.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
-from engine.domain.values import VENUES, Venue
 from engine.executor.breaker import Breaker
-from engine.executor.jobs import Account, Again, Done, Job, Lane, LaneKey, Step, Unresolved
+from engine.executor.jobs import Account, Again, Done, Job, Lane, LaneKey, Place, Step, Unresolved
 from engine.executor.journal import JournalClosed
 from engine.executor.limits import Limits
 
@@ -43,13 +42,13 @@ class Scheduler:
         attempt: Callable[[Job], Awaitable[Step]],
         resolve: Callable[[Job, Unresolved], Awaitable[Step]],
         limits: Limits,
-        breakers: dict[Venue, Breaker],
+        breakers: dict[Place, Breaker],
         running: Counter[Account],
         slots: int,
         die: Callable[[BaseException], object],
     ) -> None:
         self._attempt, self._resolve, self._limits, self._free, self._die = attempt, resolve, limits, slots, die
-        self._queues = {venue: _VenueQueue(breaker) for venue, breaker in breakers.items()}
+        self._queues = {place: _VenueQueue(breaker) for place, breaker in breakers.items()}
         self._lanes: dict[LaneKey, Lane] = {}
         self._entries = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -90,8 +89,8 @@ class Scheduler:
                 lane.entry = 0
 
     def _enqueue(self, lane: Lane) -> None:
-        venue: Venue = lane.jobs[0].order.venue
-        queue, follower = self._queues[venue], lane.key[0]
+        account = lane.key[0]
+        queue, follower = self._queues[account.place], account.follower_id
         turn = max(queue.served.get(follower, 0.0), queue.turn)
         queue.served[follower] = turn + 1.0
         self._entries += 1
@@ -105,12 +104,12 @@ class Scheduler:
 
     def _dispatch(self) -> None:
         self._dispatching = False
-        for step in range(len(VENUES)):
-            venue = VENUES[(self._turn_of + step) % len(VENUES)]
-            self._dispatch_venue(venue, self._queues[venue])
+        queues = list(self._queues.values())
+        for step in range(len(queues)):
+            self._dispatch_venue(queues[(self._turn_of + step) % len(queues)])
         self._turn_of += 1
 
-    def _dispatch_venue(self, venue: Venue, queue: _VenueQueue) -> None:
+    def _dispatch_venue(self, queue: _VenueQueue) -> None:
         limited: list[_Entry] = []
         while queue.heap and self._free and len(limited) < LOOK_AHEAD:
             entry = queue.heap[0]
@@ -119,12 +118,12 @@ class Scheduler:
                 heapq.heappop(queue.heap)
                 continue
             job = lane.jobs[0]
-            wait = 0.0 if job.unresolved else max(queue.breaker.delay(job.is_exit), self._limits.ip_delay(venue, job.account))
+            wait = 0.0 if job.unresolved else max(queue.breaker.delay(job.is_exit), self._limits.ip_delay(job.account.venue, job.account))
             if wait:
                 self._later(queue, wait)
                 break
             heapq.heappop(queue.heap)
-            if not job.unresolved and (wait := self._limits.take_order(job.account, venue)):
+            if not job.unresolved and (wait := self._limits.take_order(job.account, job.account.venue)):
                 limited.append(entry)
                 self._later(queue, wait)
                 continue

@@ -23,7 +23,7 @@ from engine.exchanges.session import open_net, open_paper_net
 from engine.exchanges.venues import open_venues
 from engine.exchanges.wire import now_ms
 from engine.executor import meters
-from engine.executor.accounts import Directory, load_master_key
+from engine.executor.accounts import Directory, load_master_key, papers_of
 from engine.executor.breaker import Breaker
 from engine.executor.desk import Desk, RefusedKeys, miss
 from engine.executor.funding import FundingReports
@@ -61,26 +61,28 @@ class Executor:
         self.net, self.paper_net = open_net(settings), open_paper_net(settings)
         self.exchanges = open_venues(self.net, self.paper_net)
         self.producer = build_producer(settings, "remora-executor")
-        self._limits = Limits(settings.venue_limits, time.monotonic, settings.ip_pause_s, self._is_apart)
+        self._limits = Limits(settings.venue_limits, time.monotonic, settings.ip_pause_s)
         self._breakers = {venue: Breaker(time.monotonic) for venue in VENUES}
+        self._places = {(venue, False): breaker for venue, breaker in self._breakers.items()}
+        self._places |= {(venue, True): Breaker(time.monotonic) for venue in VENUES}
         self._running: Counter[Account] = Counter()
         self.switches, self.switches_known, self._sweep_now = Switches(), asyncio.Event(), asyncio.Event()
         self._swept = 0
         self.stopping: asyncio.Task[None] | None = None
-        self.directory = Directory(settings.database_url.get_secret_value(), load_master_key(settings), self._appeared)
+        dsn, master, papers = settings.database_url.get_secret_value(), load_master_key(settings), papers_of(settings)
+        self.directory = Directory(dsn, master, papers, self._appeared)
         self.market = self._build_market()
         self.reports = self._build_reports()
         self.desk = self._build_desk()
         attempt, resolve = Placement(self.desk).attempt, Recovery(self.desk).resolve
-        self.scheduler = Scheduler(attempt, resolve, self._limits, self._breakers, self._running, settings.orders_in_flight, self._die)
-        self.shards = Shards(settings, self.producer, self.scheduler, self.reports.touched, self._taken, self._die)
+        self.scheduler = Scheduler(attempt, resolve, self._limits, self._places, self._running, settings.orders_in_flight, self._die)
+        self.shards = Shards(
+            settings, self.producer, self.scheduler, self.reports.touched, self.directory.account_of, self._taken, self._die
+        )
         self.funding = self._build_funding()
 
     def _die(self, error: BaseException) -> NoReturn:
         self._end(reach.clearly(self.settings, error))
-
-    def _is_apart(self, account: Account) -> bool:
-        return self.paper_net is not None and self.directory.is_paper(account)
 
     def _build_market(self) -> Market:
         topic, publishes = self.settings.topic(MARKET_REPORTS), lambda: 0 in self.shards.owned
@@ -118,35 +120,35 @@ class Executor:
             exchanges=self.exchanges,
             started=self.market.started,
             credential=self.directory.credential,
+            is_known=self.directory.is_known,
             refused_live=self.reports.refused_live,
             leverage=LeverageBook(self.exchanges, self.reports.view),
             switches=self.switches,
             limits=self._limits,
-            breakers=self._breakers,
+            breakers=self._places,
             refused_keys=RefusedKeys(time.monotonic),
             rules=self.market.rules,
             now=now_ms,
             recv_window_ms=self.settings.recv_window_ms,
             simulated=self.settings.exchange_url is not None or self.paper_net is not None,
-            apart=self.paper_net is not None,
             absent_quiet_s=self.settings.absent_quiet_s,
             engine_time_s=self.settings.engine_time_s,
         )
 
     def _journal_of(self, account: Account) -> Journal | None:
-        shard = self.shards.owned.get(shard_of(account[0], self.settings.partitions))
+        shard = self.shards.owned.get(shard_of(account.follower_id, self.settings.partitions))
         return shard.journal if shard is not None and not shard.paused else None
 
     def _appeared(self, account: Account) -> None:
         self.reports.appeared(account)
-        self.market.appeared(account[1])
+        self.market.appeared(account.venue)
 
     def _taken(self, partition: int) -> None:
         self.funding.taken()
         if partition == 0:
             self.market.claimed()
         for account in self.directory.accounts():
-            if shard_of(account[0], self.settings.partitions) == partition:
+            if shard_of(account.follower_id, self.settings.partitions) == partition:
                 self.reports.appeared(account)
 
     async def start(self) -> None:

@@ -24,13 +24,14 @@ _DECODER = msgspec.json.Decoder(TradeCommand)
 
 @dataclass(eq=False)
 class Shard:
-    """A shard this process has claimed. `settled` hears of every end state."""
+    """A shard this process has claimed. `settled` hears of every end state; `account_of` says where an order goes."""
 
     number: int
     journal: Journal
     scheduler: Scheduler
     seqs: Seqs
     settled: Callable[[Account], None]
+    account_of: Callable[[PlaceOrder], Account]
     paused: bool = False
     closed: bool = False
     next_command: int = 0
@@ -58,7 +59,7 @@ class Shard:
         match command.body:
             case PlaceOrder() as order:
                 if order.command_id not in self.jobs:
-                    self._enqueue(Job(command.seq, order, self, order.quantity))
+                    self._enqueue(Job(command.seq, order, self.account_of(order), self, order.quantity))
             case CancelOrder() as cancel:
                 self._cancel(cancel.command_id)
                 self.seqs.end(command.seq)
@@ -99,6 +100,7 @@ def _recovered(attempt: OpenAttempt, shard: Shard) -> Job:
     return Job(
         attempt.seq,
         attempt.order,
+        shard.account_of(attempt.order),
         shard,
         attempt.order.quantity,
         attempts=attempt.attempts,

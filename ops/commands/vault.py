@@ -100,8 +100,8 @@ def add(
 
 @app.command()
 def accounts(json: Json = False) -> None:
-    """The accounts in the vault, without their keys."""
-    statement = "SELECT follower_id, venue, key_version, master_fingerprint, changed_at FROM vault.credentials ORDER BY 1, 2"
+    """The accounts in the vault, without their keys. Rows from before kinds do not say theirs: it is in their seal."""
+    statement = "SELECT follower_id, venue, kind, key_version, master_fingerprint, changed_at FROM vault.credentials ORDER BY 1, 2, 3"
     with _connect() as conn:
         found = conn.execute(statement)
         names = [column.name for column in found.description]
@@ -130,11 +130,20 @@ def rotate(
 
 
 @app.command()
-def remove(follower: str, venue: Annotated[str, typer.Option(help=f"One of {', '.join(VENUES)}.")], json: Json = False) -> None:
+def remove(
+    follower: str,
+    venue: Annotated[str, typer.Option(help=f"One of {', '.join(VENUES)}.")],
+    kind: Annotated[str, typer.Option(help="live or paper, where the follower has both.")] = "",
+    json: Json = False,
+) -> None:
     """Forget the keys of an account. Its open positions can no longer be closed from here."""
-    from engine.executor.accounts import remove_credential
+    from engine.executor.accounts import load_master_key, remove_credential
 
-    wish = asked(RemoveCredential, follower_id=follower, venue=venue)
+    settings = load_settings()
+    if kind not in ("", "live", "paper"):
+        raise typer.BadParameter(f"{kind!r} is neither live nor paper", param_hint="--kind")
+    wish = asked(RemoveCredential, follower_id=follower, venue=venue, account=kind or None)
     with _connect() as conn:
         _note(wish)
-        emit({"removed": remove_credential(conn, follower, cast(Venue, venue))}, json)
+        master = load_master_key(settings) if kind else None
+        emit({"removed": remove_credential(conn, follower, cast(Venue, venue), kind, master)}, json)

@@ -120,6 +120,15 @@ def test_shadow_orders_fill_at_the_whales_price(following: Tables) -> None:
     assert [row["orders_sent"] for row in sent] == [1, 0, 0], "shadow orders are not sent"
 
 
+def test_funding_goes_to_the_lot_of_its_own_account(following: Tables) -> None:
+    opened(following, "s-1", 0)
+    opened(following, "s-2", 1, mode="live")
+    whose: dict[str, Any] = {"originator_id": "f", "originator_version": 9, "venue": VENUE, "venue_symbol": VENUE_SYMBOL, "mode": "paper"}
+    following.tell(0, FundingRecorded(**whose, funding_id="1", amount=Decimal("-0.3"), shares={"whale-a": Decimal("-0.3")}))
+    rows = following.rows("SELECT mode, funding FROM positions ORDER BY mode")
+    assert [tuple(row.values()) for row in rows] == [("live", ZERO), ("paper", Decimal("-0.3"))]
+
+
 def test_drift_dust_and_funding(following: Tables) -> None:
     opened(following, "s-1", 0)
     where: dict[str, Any] = {

@@ -1,7 +1,7 @@
 """Sealing of one credential: AES-256-GCM under a data key of its own, which the master key wraps.
 
-Enters: keys in clear and whose they are (follower, venue, key version: the associated data). Leaves: two opaque byte strings. A row that
-was moved to another follower, venue or version does not open.
+Enters: keys in clear and whose they are (follower, venue, key version, live or paper: the associated data). Leaves: two opaque byte
+strings. A row that was moved to another follower, venue, version or kind does not open.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ class _Keys(msgspec.Struct, frozen=True):
     paper: bool = False
 
 
-def owner_data(follower_id: str, venue: str, version: int) -> bytes:
-    """The associated data of a credential."""
-    return msgspec.json.encode(["remora", follower_id, venue, version])
+def owner_data(follower_id: str, venue: str, version: int, kind: str) -> bytes:
+    """The associated data of a credential. Rows from before kinds (empty) are not bound to one; their seal says which they are."""
+    return msgspec.json.encode(["remora", follower_id, venue, version] + ([kind] if kind else []))
 
 
 def _seal(aead: AESGCM, clear: bytes, whose: bytes) -> bytes:

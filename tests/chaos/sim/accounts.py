@@ -19,14 +19,14 @@ class Directory(accounts.Directory):
     """Reads a list where the real one reads Postgres."""
 
     def __init__(self, listed: list[Any], appeared: Callable[[Account], None]) -> None:
-        super().__init__("", None, appeared)  # type: ignore[arg-type]
+        super().__init__("", None, "same", appeared)  # type: ignore[arg-type]
         self._listed = listed
 
     async def load(self) -> None:
         """Take what is new."""
-        for account in self._listed:
+        for account in [Account(*listed) for listed in self._listed]:
             if account not in self._known:
-                self._known[account] = Credential(*account, _SECRET, _SECRET)
+                self._known[account] = Credential(account.follower_id, account.venue, _SECRET, _SECRET)
                 self._appeared(account)
 
     async def watch(self) -> None:
@@ -36,4 +36,4 @@ class Directory(accounts.Directory):
 
 def directory(listed: list[Any]) -> Callable[..., Directory]:
     """What makes a directory in the place of the real one."""
-    return lambda dsn, master, appeared: Directory(listed, appeared)
+    return lambda dsn, master, papers, appeared: Directory(listed, appeared)

@@ -82,7 +82,7 @@ async def test_nothing_is_sent_while_the_venue_is_down_and_exits_go_first_after(
     async with rig.running() as executor:
         await rig.simulator.stop()
         await rig.send(*opens, exit_)
-        breaker = executor.desk.breakers["binance"]
+        breaker = executor.desk.breakers["binance", False]
         await wait_until(lambda: breaker.is_open)
         await rig.simulator.start(port=port)
         ends = await rig.wait_settled(*opens, exit_, deadline_s=40.0)

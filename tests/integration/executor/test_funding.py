@@ -9,9 +9,12 @@ import pytest
 
 from engine.domain.messages import FundingReported
 from engine.domain.values import Venue
+from engine.executor.jobs import Account
 from engine.executor.service import Executor
 from tests.integration.executor.rig import SYMBOL, Rig, read_reports
 from tests.support import wait_until
+
+F1 = Account("f1", "binanceusdm")
 
 
 async def reported(rig: Rig) -> list[FundingReported]:
@@ -115,15 +118,15 @@ async def test_a_flat_account_is_not_asked(rig: Rig) -> None:
     await rig.account("f1", "binanceusdm")
     income = "binanceusdm GET /fapi/v1/income"
     async with rig.running(funding_interval_s=0.2, equity_interval_s=0.2) as executor:
-        await wait_until(lambda: executor.reports.view(("f1", "binanceusdm")) is not None)
+        await wait_until(lambda: executor.reports.view(F1) is not None)
         book = await wait_book(executor)
 
         async def rounds(count: int) -> None:
-            before = book.asked["f1", "binanceusdm"]
+            before = book.asked[F1]
             for _ in range(count):
-                seen = book.asked["f1", "binanceusdm"]
-                await wait_until(lambda seen=seen: book.asked["f1", "binanceusdm"] > seen)  # type: ignore[misc]
-            assert book.asked["f1", "binanceusdm"] > before
+                seen = book.asked[F1]
+                await wait_until(lambda seen=seen: book.asked[F1] > seen)  # type: ignore[misc]
+            assert book.asked[F1] > before
 
         await rounds(2)
         asked = rig.simulator.dispatcher.requests[income]
@@ -137,7 +140,7 @@ async def wait_book(executor: Executor) -> Any:
     """The book that holds the account."""
 
     def found() -> list[Any]:
-        return [book for book in executor.funding._books.values() if ("f1", "binanceusdm") in book.asked]
+        return [book for book in executor.funding._books.values() if F1 in book.asked]
 
     await wait_until(lambda: bool(found()))
     return found()[0]

@@ -67,7 +67,7 @@ def test_a_key_is_made_used_and_rotated(database: str, tmp_path: Path, monkeypat
         assert _run("check") == {"fingerprint": made["fingerprint"], "open": 1, "sealed": []}
         _run("new-key", str(new))
         assert _run("rotate", "--new-key-file", str(new))["rewrapped"] == 1
-        assert _run("check", code=5)["sealed"] == ["f1 binance"]
+        assert _run("check", code=5)["sealed"] == ["f1 binance live"]
         monkeypatch.setenv("REMORA_MASTER_KEY_FILE", str(new))
         load_settings.cache_clear()
         assert _run("check")["open"] == 1
@@ -75,9 +75,14 @@ def test_a_key_is_made_used_and_rotated(database: str, tmp_path: Path, monkeypat
             assert load_credentials(conn, load_master_key(Settings()))[0].secret.get_secret_value() == "canary-secret"
         listed = CliRunner().invoke(app, ["vault", "accounts", "--json"])
         assert [row["follower_id"] for row in json.loads(listed.stdout)] == ["f1"]
+        with psycopg.connect(database) as conn:
+            add_credential(conn, load_master_key(Settings()), "f1", "binance", SecretStr("canary-play"), SecretStr("canary-s"), paper=True)
+        assert "say which one" in str(CliRunner().invoke(app, ["vault", "remove", "f1", "--venue", "binance"]).exception)
+        assert _run("remove", "f1", "--venue", "binance", "--kind", "paper") == {"removed": True}
         assert _run("remove", "f1", "--venue", "binance") == {"removed": True}
         told = asyncio.run(_trail(log))
-        assert [act["t"] for act in told] == ["StoreCredential", "RotateMasterKey", "RemoveCredential"]
+        assert [act["t"] for act in told] == ["StoreCredential", "RotateMasterKey"] + 3 * ["RemoveCredential"]
+        assert [act.get("account") for act in told[2:]] == [None, "paper", None]
         assert all(act["actor"] == getpass.getuser() for act in told) and "canary" not in str(told)
         assert told[0] | {"follower_id": "f1", "venue": "binance"} == told[0]
         monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")

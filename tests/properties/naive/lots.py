@@ -264,20 +264,22 @@ def fill(world: World, who: Follower, lot: Lot, order: Order, gross: Fraction, n
     """A trade changes the lot and the profit."""
     if order.kind == "open":
         lot.filled, lot.cost, lot.counted = lot.filled + net, lot.cost + gross * price, lot.counted + net * (order.price or price)
-        book(world, who, lot.key.whale, -fee)
+        book(world, who, lot.key, -fee)
         return
     if not lot.filled:
         return
     part = net / lot.filled
     won = net * price - lot.cost * part
     lot.filled, lot.cost, lot.counted = lot.filled - net, lot.cost * (1 - part), lot.counted * (1 - part)
-    book(world, who, lot.key.whale, (won if lot.key.long else -won) - fee)
+    book(world, who, lot.key, (won if lot.key.long else -won) - fee)
 
 
-def book(world: World, who: Follower, whale: str, amount: Fraction) -> None:
-    """Profit of the follower and of the follow."""
+def book(world: World, who: Follower, key: Key, amount: Fraction) -> None:
+    """Profit of the follower and of the follow; what is won in another mode is other money."""
+    if key.mode != who.settings.mode:
+        return
     day = world.now // 86_400_000
-    for result in (who.result, who.follows[whale].result):
+    for result in (who.result, who.follows[key.whale].result):
         result.today = amount + (result.today if result.day == day else NONE)
         result.total, result.day = result.total + amount, day
         result.best = max(result.best, result.total)

@@ -63,7 +63,7 @@ class Naive:
         self.seen: dict[tuple[str, str, str], int] = {}
         self.held: list[Held] = []
         self.lowest, self.paused = "low", False
-        self.suspects: dict[str, tuple[tuple[str, Fraction], ...]] = {}
+        self.suspects: dict[str, dict[str, tuple[tuple[str, Fraction], ...]]] = {}
         self.told = Told()
 
     def at(self, now: int) -> Naive:
@@ -171,13 +171,13 @@ class Naive:
             if (of_venue, of_mode) == (venue, mode):
                 ours[symbol] = ours.get(symbol, NONE) + quantity
         differing = {(symbol, held.get(symbol, NONE)) for symbol, mine in ours.items() if mine != held.get(symbol, NONE)}
-        again = sorted(differing & set(self.suspects.get(name, ())))
+        again = sorted(differing & set(self.suspects.get(name, {}).get(venue, ())))
         for symbol, quantity in again:
             drift(self.world, who, venue, symbol, quantity)
         if again:
             self.suspects.pop(name)
         elif differing:
-            self.suspects[name] = tuple(differing)
+            self.suspects.setdefault(name, {})[venue] = tuple(differing)
 
     def tick(self) -> None:
         """Time passes: overdue signals end, free ones go, exits are asked for again."""

@@ -19,6 +19,7 @@ from engine.domain.events import (
     WhaleFollowed,
 )
 from engine.domain.messages import (
+    AccountChecked,
     ConfigureFollower,
     EquityReported,
     ExecutorClaimed,
@@ -32,10 +33,10 @@ from tests.given import BTC_PERP, Shard, d, of, only, opened, rules
 ETH_PERP = "ETH/USDT:USDT"
 
 
-def funding(shard: Shard, symbol: str, amount: str) -> list[Any]:
+def funding(shard: Shard, symbol: str, amount: str, mode: Any = None) -> list[Any]:
     """The executor reports a funding payment."""
     paid = FundingReported(
-        epoch=shard.epoch, follower_id="f1", venue="binanceusdm", symbol=symbol, funding_id="u", amount=d(amount), at=shard.now
+        epoch=shard.epoch, follower_id="f1", venue="binanceusdm", symbol=symbol, funding_id="u", amount=d(amount), at=shard.now, mode=mode
     )
     return shard.send(paid, source="x")
 
@@ -131,6 +132,28 @@ def test_equity_of_another_venue_or_older_than_known_says_nothing(shard: Shard) 
     assert of(EquityRecorded, shard.equity(1000))
     late = EquityReported(epoch=shard.epoch, follower_id="f1", venue="binanceusdm", equity=d(9), available=d(9), at=shard.now - 1000)
     assert shard.send(late, source="x") == []
+
+
+@pytest.mark.parametrize(("mode", "known"), [("paper", [1, 5]), ("live", [2, 4]), ("shadow", [1, 2, 4])])
+def test_equity_of_the_account_that_takes_the_followers_orders(shard: Shard, mode: Any, known: list[int]) -> None:
+    """Shadow has none: it is measured by the live account, by the paper one as long as that is all there is."""
+    shard.follower(settings=FollowerSettings(preferred_exchange="binanceusdm", mode=mode))
+    said = [(1, "paper"), (2, "live"), (4, "live"), (5, "paper")]
+    events = [event for amount, whose in said for event in of(EquityRecorded, shard.equity(amount, mode=whose))]
+    assert [event.equity for event in events] == known
+    checked = AccountChecked(epoch=shard.epoch, follower_id="f1", venue="binanceusdm", allowed=False, at=shard.now, mode="paper")
+    assert bool(shard.send(checked, source="x")) == (mode == "paper")
+
+
+def test_funding_concerns_the_lots_of_its_own_account(shard: Shard) -> None:
+    opened(shard)
+    live = FollowerSettings(preferred_exchange="binanceusdm", mode="live", max_leverage=d(5))
+    shard.send(ConfigureFollower(request_id="c", follower_id="f1", settings=live))
+    assert funding(shard, BTC_PERP, "-0.3", mode="live") == []
+    event = only(FundingRecorded, funding(shard, BTC_PERP, "-0.3", mode="paper"))
+    assert (event.mode, event.shares) == ("paper", {"w1": d("-0.3")})
+    assert shard.state.followers["f1"].funded == {f"binanceusdm|{BTC_PERP}|paper": event.reported_at}
+    assert shard.send(shard.records[-1][0].body, source="x") == []
 
 
 def test_another_account_begins_without_equity(shard: Shard) -> None:

@@ -7,6 +7,7 @@ from engine.domain.events import (
     DriftDetected,
     DriftSuspected,
 )
+from engine.domain.messages import ConfigureFollower
 from engine.domain.values import FollowerSettings
 from tests.given import BTC_PERP, Shard, d, of, only, opened, report
 
@@ -26,6 +27,27 @@ def test_a_drift_needs_two_reports(shard: Shard) -> None:
     assert shard.lot().filled == d("0.04")
     assert shard.lot().cost == d(40)
     assert report(shard, btc="0.04") == []
+
+
+def test_accounts_are_told_apart_by_their_mode(shard: Shard) -> None:
+    """A paper lot, a live follower: the live account holds nothing, and what one account says is no proof for the other."""
+    opened(shard)
+    live = FollowerSettings(preferred_exchange="binanceusdm", mode="live", max_leverage=d(5))
+    shard.send(ConfigureFollower(request_id="c", follower_id="f1", settings=live))
+    assert report(shard, mode="live") == [] == report(shard, mode="paper", btc="0.1")
+    shard.signal("increase", "buy")
+    waiting = [order.mode for order in shard.state.followers["f1"].orders.values()]  # type: ignore[union-attr]
+    assert waiting == ["live"] and report(shard, mode="live") == []
+    assert only(DriftSuspected, report(shard, mode="paper")).mode == "paper", "what waits on the other account is no matter"
+    shard.settle_all()
+    assert of(DriftSuspected, report(shard, mode="paper")), "an outcome in between begins anew"
+    assert of(DriftSuspected, report(shard, mode="live")), "the same quantity, and another account"
+    drift = only(DriftDetected, report(shard, mode="paper"))
+    assert (drift.mode, drift.expected, drift.reported) == ("paper", d("0.1"), d(0))
+    assert [lot.mode for lot in shard.lots().values()] == ["live"]
+    assert of(DriftSuspected, report(shard, mode="live", btc="0.3"))
+    assert only(DriftDetected, report(shard, mode="live", btc="0.3")).foreign == d("0.2")
+    assert shard.state.followers["f1"].foreign == {f"binanceusdm|{BTC_PERP}|live": d("0.2")}
 
 
 def test_reports_that_differ_from_each_other_are_no_drift(shard: Shard) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from engine.domain.events import (
     CopyDecided,
     DustRecorded,
+    OrderEnded,
     OrdersRequested,
     RoundCommitted,
 )
@@ -18,7 +21,7 @@ from engine.domain.messages import (
     Tick,
 )
 from engine.domain.shard import commands_of, fold_marker, mark_sent
-from engine.domain.values import FollowerSettings
+from engine.domain.values import FollowerSettings, Limits
 from tests.given import ETH, Shard, d, only, opened, report, rules
 
 SHADOW = FollowerSettings(preferred_exchange="binanceusdm", mode="shadow")
@@ -51,6 +54,24 @@ def test_shadow_lots_stay_shadow_when_the_mode_changes(shard: Shard) -> None:
     assert sorted(modes) == ["live", "shadow"]
     shard.settle_all()
     assert shard.lots() == {}
+
+
+def test_what_is_lost_in_another_mode_counts_for_no_limit(shard: Shard) -> None:
+    """A paper lot is under water and then closed at a loss: the live follower goes on."""
+    limits = Limits(daily_loss_quote=d(5), max_drawdown_percent=d(1))
+    paper = FollowerSettings(preferred_exchange="binanceusdm", max_leverage=d(5), limits=limits)
+    shard.follower(settings=paper)
+    shard.equity(1000)
+    shard.signal("open", "buy")
+    shard.settle_all()
+    shard.send(ConfigureFollower(request_id="c", follower_id="f1", settings=replace(paper, mode="live")))
+    shard.equity(1000)
+    shard.mark(500)
+    assert only(CopyDecided, shard.signal("open", "buy", 1, 500, symbol=ETH)).orders[0].mode == "live"
+    leaving = only(CopyDecided, shard.signal("close", "sell", price=500)).orders
+    assert only(OrderEnded, shard.settle(leaving[0])).realized_pnl == d(-50)
+    assert only(CopyDecided, shard.signal("open", "buy", price=500)).orders[0].mode == "live"
+    assert shard.state.followers["f1"].pnl == 0
 
 
 def test_shadow_dust_is_not_foreign(shard: Shard) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.exchanges.port import Hint, Judgement, Verdict
+from engine.executor.jobs import Account
 from engine.executor.limits import RATES, REPORT_SHARE, Bucket, Limits, Rate
 
 
@@ -31,13 +32,13 @@ def test_a_bucket_never_exceeds_the_rate_in_any_window() -> None:
 
 def test_reads_leave_a_share_to_orders() -> None:
     clock = Clock()
-    limits, account = Limits(True, clock, 600.0), ("f", "bybitlinear")
+    limits, account = Limits(True, clock, 600.0), Account("f", "bybitlinear")
     reads = 0
-    while not limits.take_read(account, "bybitlinear"):  # type: ignore[arg-type]
+    while not limits.take_read(account, "bybitlinear"):
         reads += 1
         clock.now += 0.0001
     assert limits.ip_delay("bybitlinear") == 0
-    assert limits.take_order(account, "bybitlinear") == 0  # type: ignore[arg-type]
+    assert limits.take_order(account, "bybitlinear") == 0
     assert reads < 60
 
 
@@ -49,11 +50,11 @@ def test_orders_that_use_all_they_may_leave_reports_their_share(venue: str) -> N
     limits = Limits(True, clock, 600.0)
     rates = RATES[venue]  # type: ignore[index]
     for step in range(15_000):
-        account = (f"f{step}", venue)
-        if not limits.ip_delay(venue) and not limits.take_order(account, venue):  # type: ignore[arg-type]
+        account = Account(f"f{step}", venue)  # type: ignore[arg-type]
+        if not limits.ip_delay(venue) and not limits.take_order(account, venue):
             orders += 1
             used.append((clock.now, rates.costs["order"]))
-        if not limits.take_read(account, venue):  # type: ignore[arg-type]
+        if not limits.take_read(account, venue):
             reports += 1
             used.append((clock.now, rates.costs["report"]))
         clock.now += 0.004
@@ -76,26 +77,26 @@ def _most_in_a_window(used: list[tuple[float, float]], window_s: float) -> float
 
 def test_an_account_at_the_paper_venue_uses_no_budget_and_is_paused_alone() -> None:
     clock = Clock()
-    limits = Limits(True, clock, 600.0, lambda account: account[0] == "paper")
-    paper, live = ("paper", "binance"), ("live", "binance")
+    limits = Limits(True, clock, 600.0)
+    paper, live = Account("f", "binance", "paper"), Account("f", "binance", "live")
     whole = Judgement(Verdict.REJECTED, Hint.LIMITED, retry_after_s=7.0, whole_ip=True)
-    limits.pause(live, whole)  # type: ignore[arg-type]
-    assert limits.ip_delay("binance", live) == 7 and limits.ip_delay("binance", paper) == 0  # type: ignore[arg-type]
-    assert limits.take_read(paper, "binance") == 0 and limits.take_read(live, "binance") == 7  # type: ignore[arg-type]
+    limits.pause(live, whole)
+    assert limits.ip_delay("binance", live) == 7 and limits.ip_delay("binance", paper) == 0
+    assert limits.take_read(paper, "binance") == 0 and limits.take_read(live, "binance") == 7
     clock.now += 8
-    limits.pause(paper, whole)  # type: ignore[arg-type]
-    assert limits.ip_delay("binance", live) == 0 and limits.take_order(paper, "binance") == 7  # type: ignore[arg-type]
+    limits.pause(paper, whole)
+    assert limits.ip_delay("binance", live) == 0 and limits.take_order(paper, "binance") == 7
     clock.now += 8
-    assert not any(limits.take_order(paper, "binance") for _ in range(1000))  # type: ignore[arg-type]
+    assert not any(limits.take_order(paper, "binance") for _ in range(1000))
 
 
 def test_pauses_are_obeyed_also_with_limits_off() -> None:
     clock = Clock()
-    limits, account = Limits(False, clock, 600.0), ("f", "bybit")
-    assert limits.pause(account, Judgement(Verdict.REJECTED, Hint.LIMITED, retry_after_s=3.0)) == 3.0  # type: ignore[arg-type]
-    assert limits.take_order(account, "bybit") == 3.0  # type: ignore[arg-type]
+    limits, account = Limits(False, clock, 600.0), Account("f", "bybit")
+    assert limits.pause(account, Judgement(Verdict.REJECTED, Hint.LIMITED, retry_after_s=3.0)) == 3.0
+    assert limits.take_order(account, "bybit") == 3.0
     assert limits.ip_delay("bybit") == 0
-    assert limits.pause(account, Judgement(Verdict.REJECTED, Hint.LIMITED, whole_ip=True)) == 600.0  # type: ignore[arg-type]
+    assert limits.pause(account, Judgement(Verdict.REJECTED, Hint.LIMITED, whole_ip=True)) == 600.0
     assert limits.ip_delay("bybitlinear") == 600.0, "both categories share the IP"
     assert limits.ip_delay("binance") == 0
     clock.now += 601
@@ -105,7 +106,7 @@ def test_pauses_are_obeyed_also_with_limits_off() -> None:
 def test_a_key_has_its_own_budget() -> None:
     clock = Clock()
     limits = Limits(True, clock, 600.0)
-    mine, other = ("f", "bybitlinear"), ("g", "bybitlinear")
-    assert limits.take_order(mine, "bybitlinear") == 0  # type: ignore[arg-type]
-    assert limits.take_order(mine, "bybitlinear") > 0  # type: ignore[arg-type]
-    assert limits.take_order(other, "bybitlinear") == 0  # type: ignore[arg-type]
+    mine, other = Account("f", "bybitlinear"), Account("g", "bybitlinear")
+    assert limits.take_order(mine, "bybitlinear") == 0
+    assert limits.take_order(mine, "bybitlinear") > 0
+    assert limits.take_order(other, "bybitlinear") == 0

@@ -176,15 +176,17 @@ A, B = parse_master_key(SecretStr("00" * 32)), parse_master_key(SecretStr("01" *
 
 
 def test_a_credential_opens_only_for_its_owner_and_key() -> None:
-    whose = owner_data("f", "binance", 1)
+    whose = owner_data("f", "binance", 1, "live")
     stored = seal(A, whose, SecretStr("key"), SecretStr("secret"))
     assert [value.get_secret_value() for value in unseal(A, whose, stored)[:2]] == ["key", "secret"]
     assert b"secret" not in stored.sealed + stored.wrapped_key
     for master, owner in (
         (B, whose),
-        (A, owner_data("g", "binance", 1)),
-        (A, owner_data("f", "bybit", 1)),
-        (A, owner_data("f", "binance", 2)),
+        (A, owner_data("f", "binance", 1, "paper")),
+        (A, owner_data("f", "binance", 1, "")),
+        (A, owner_data("g", "binance", 1, "live")),
+        (A, owner_data("f", "bybit", 1, "live")),
+        (A, owner_data("f", "binance", 2, "live")),
     ):
         with pytest.raises(VaultSealed):
             unseal(master, owner, stored)

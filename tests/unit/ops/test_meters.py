@@ -22,7 +22,7 @@ from engine.config import Settings
 from engine.domain.events import AnyEvent, CopiesSkipped, CopyDecided, CopySkipped
 from engine.exchanges.port import Hint, Judgement, Verdict
 from engine.executor.breaker import Breaker
-from engine.executor.jobs import Job
+from engine.executor.jobs import Account, Job
 from engine.executor.limits import Limits
 from engine.executor.meters import order_samples, stage_of, venue_samples
 from engine.meters import Meters
@@ -165,7 +165,8 @@ def test_decisions_are_counted_by_outcome() -> None:
 def job(**fields: Any) -> Job:
     """An order on its way; `order` fields and state of the job."""
     own = {name: fields.pop(name) for name in list(fields) if name in Job.__dataclass_fields__}
-    return Job(1, order(**fields), SimpleNamespace(), Decimal(1), **own)  # type: ignore[arg-type]
+    placed = order(**fields)
+    return Job(1, placed, Account(placed.follower_id, placed.venue), SimpleNamespace(), Decimal(1), **own)  # type: ignore[arg-type]
 
 
 def test_orders_by_stage_and_the_oldest() -> None:
@@ -191,11 +192,11 @@ def test_budgets_and_breakers() -> None:
         breaker.failed()
     for number in range(30):
         assert not limits.ip_delay("bybit")
-        limits.take_order((f"f{number}", "bybit"), "bybit")
+        limits.take_order(Account(f"f{number}", "bybit"), "bybit")
     found = {(meter.name, tuple(labels)): value for meter, labels, value in venue_samples(limits, {"bybit": breaker})}
     assert found["remora_breaker_open", ("bybit",)] == 1 and found["remora_breaker_failures", ("bybit",)] == 5
     assert 0 < found["remora_budget_left_ratio", ("bybit", "orders")] < 0.5
     assert found["remora_budget_left_ratio", ("bybit", "reports")] == 1
     assert found["remora_venue_pause_seconds", ("bybit",)] == 0
-    limits.pause(("f", "bybit"), Judgement(Verdict.REJECTED, hint=Hint.LIMITED, retry_after_s=30, whole_ip=True))
+    limits.pause(Account("f", "bybit"), Judgement(Verdict.REJECTED, hint=Hint.LIMITED, retry_after_s=30, whole_ip=True))
     assert limits.ip_paused_s("bybitlinear") == 30, "both categories share an address"
