@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 
 from engine.config import Settings
 from engine.errors import DependencyUnreachable
+from engine.fate import own_cancellations
 from engine.log.consume import open_consumer
 from engine.topology import DEAD, EVENTS, REJECTED, Topic
 
@@ -75,12 +76,16 @@ class LogEnds:
     async def _run(self) -> None:
         while True:
             try:
-                async with open_consumer(self._settings) as consumer:
-                    while True:
-                        await self._sample(consumer)
-                        await asyncio.sleep(SAMPLE_S)
+                with own_cancellations():
+                    await self._session()
             except (DependencyUnreachable, KafkaError, OSError, TimeoutError) as error:
                 log.info("the ends of the log are not known: %s", error or type(error).__name__)
+                await asyncio.sleep(SAMPLE_S)
+
+    async def _session(self) -> None:
+        async with open_consumer(self._settings) as consumer:
+            while True:
+                await self._sample(consumer)
                 await asyncio.sleep(SAMPLE_S)
 
     async def _sample(self, consumer: AIOKafkaConsumer) -> None:

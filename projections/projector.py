@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import psycopg
@@ -20,7 +20,7 @@ from eventsourcing.persistence import IntegrityError
 
 from engine.config import Settings
 from engine.errors import DependencyUnreachable
-from engine.fate import die
+from engine.fate import die, own_cancellations
 from engine.lifecycle import announce_ready
 from engine.log.consume import open_consumer
 from engine.log.fetch import fetch_range
@@ -69,31 +69,33 @@ async def run(settings: Settings) -> None:
 async def project(settings: Settings) -> None:
     """What `run` does, for callers that handle what ends it."""
     announced = False
+
+    def announce() -> None:
+        nonlocal announced
+        if not announced:
+            announce_ready(settings, "projector")
+            announced = True
+
     while True:
         try:
-            async with open_consumer(settings, max_poll_records=BATCH_EVENTS, check_crcs=False) as consumer:
-                session = await Session.begin(settings, consumer)
-                meters.SESSIONS.inc()
-                try:
-                    if not announced:
-                        announce_ready(settings, "projector")
-                        announced = True
-                    async with meters.PROJECTOR.watch(session.samples):
-                        await session.run()
-                finally:
-                    await session.end()
-        except (*WORLD, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and _cancelled():
-                raise
-            # Or aiokafka handed on the cancellation of a future of its own, whose connection went while we waited for it.
+            with own_cancellations():
+                await _serve(settings, announce)
+        except WORLD as error:
             log.warning("projection begins again: %s: %s", type(error).__name__, error)
             await asyncio.sleep(RETRY_S)
 
 
-def _cancelled() -> bool:
-    """Whether somebody has cancelled this task."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+async def _serve(settings: Settings, ready: Callable[[], None]) -> None:
+    """One session."""
+    async with open_consumer(settings, max_poll_records=BATCH_EVENTS, check_crcs=False) as consumer:
+        session = await Session.begin(settings, consumer)
+        meters.SESSIONS.inc()
+        try:
+            ready()
+            async with meters.PROJECTOR.watch(session.samples):
+                await session.run()
+        finally:
+            await session.end()
 
 
 class Session:

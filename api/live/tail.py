@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 
 from engine.config import Settings
 from engine.errors import DependencyUnreachable, LogCorrupt
+from engine.fate import own_cancellations
 from engine.log.codec import ROUND_KEY, decode_marker
 from engine.log.consume import BATCH, open_consumer
 from engine.log.fetch import fetch_range
@@ -46,8 +47,8 @@ class Tail:
         """Read for ever; ends only when the log contradicts itself."""
         while True:
             try:
-                async with open_consumer(self._settings, fetch_max_wait_ms=100, max_poll_records=BATCH) as consumer:
-                    await self._read(consumer)
+                with own_cancellations():
+                    await self._session()
             except LogCorrupt as error:
                 log.critical("the live feed ends: %s", error)
                 self.failed = True
@@ -55,6 +56,10 @@ class Tail:
             except (DependencyUnreachable, KafkaError, OSError, TimeoutError) as error:
                 log.warning("the live feed waits: %s", error or type(error).__name__)
                 await asyncio.sleep(RETRY_S)
+
+    async def _session(self) -> None:
+        async with open_consumer(self._settings, fetch_max_wait_ms=100, max_poll_records=BATCH) as consumer:
+            await self._read(consumer)
 
     def settled(self, partition: int, end: int) -> int:
         """Where the accepted rounds of a partition end whose last record is at `end`; `end` itself while it is not known."""

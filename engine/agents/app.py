@@ -26,7 +26,7 @@ from faust.types.tuples import Message
 
 from engine.agents.transport import LogConsumer, LogTransport, Notice, Placement, Positions
 from engine.config import Settings
-from engine.fate import die, end_within
+from engine.fate import die, end_within, is_cancelled
 from engine.lifecycle import announce_ready
 from engine.topology import Topic
 
@@ -124,10 +124,10 @@ def consume(app: LogApp, settings: Settings, topics: Iterable[Topic], handle: Ha
                 message = event.message
                 if message.generation_id == app.consumer_generation_id:
                     await handle(message.tp, message)
-        except asyncio.CancelledError:
-            raise
         except BaseException as error:
-            # Faust would ack the event and go on.
+            if isinstance(error, asyncio.CancelledError) and (app.should_stop or is_cancelled()):
+                raise
+            # Faust would ack the event and go on, or (a cancellation that nobody asked for) read no more.
             die(error)
 
 

@@ -21,8 +21,8 @@ from engine.agents import meters
 from engine.agents.app import LogApp, build_app, consume, run_loop, run_worker
 from engine.agents.shard import Shard
 from engine.config import Settings
-from engine.log.reach import start_producer
 from engine.log.topics import ensure_topics
+from engine.log.writer import start_producer
 from engine.meters import Sample
 from engine.topology import INBOX
 

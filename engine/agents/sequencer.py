@@ -29,11 +29,11 @@ from engine.contracts.check import RawRecord
 from engine.contracts.envelope import Headers
 from engine.domain.messages import ReleaseSignals
 from engine.errors import LogCorrupt
-from engine.fate import die
+from engine.fate import die, own_cancellations
 from engine.log.inbox import ALL_SHARDS, InboxAppend, InboxWriter
 from engine.log.publish import Publisher
-from engine.log.reach import start_producer
 from engine.log.topics import ensure_topics
+from engine.log.writer import start_producer
 from engine.meters import Sample, age_s
 from engine.topology import CONTROL, EXECUTIONS, FOLLOWER_COMMANDS, MARKET_REPORTS, SIGNALS, SOURCES
 
@@ -201,7 +201,8 @@ class Sequencer:
 
 async def _or_die(work: Callable[[], Awaitable[None]]) -> None:
     try:
-        await work()
+        with own_cancellations():
+            await work()
     except Exception as error:
         die(error)
 

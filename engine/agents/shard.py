@@ -25,7 +25,7 @@ from engine.domain.messages import TradeCommand
 from engine.domain.shard import decide, dump_state, fold_marker
 from engine.domain.state import ShardState
 from engine.errors import LogCorrupt
-from engine.fate import die
+from engine.fate import die, own_cancellations
 from engine.log.codec import decode_inbox, encode_event
 from engine.log.consume import end_of, open_consumer
 from engine.log.reader import Position, behind, chain
@@ -88,7 +88,8 @@ class Shard:
 
     async def _or_die(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work()
+            with own_cancellations():
+                await work()
         except Exception as error:
             die(error)
 

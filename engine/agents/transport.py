@@ -24,7 +24,8 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, P
 from faust.types import TP
 from mode.types.services import ServiceT
 
-from engine.fate import die
+from engine.fate import die, is_cancelled
+from engine.log.consume import end_fetches
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,12 @@ class ConsumerThread(AIOKafkaConsumerThread):
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
             metadata_max_age_ms=10_000,
         )
+
+    async def on_thread_stop(self) -> None:
+        """End the fetches ourselves: the consumer's own way may fail, and then this thread never says that it is down."""
+        if self._consumer is not None:
+            await end_fetches(self._consumer)
+        await super().on_thread_stop()
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Group offsets are only for the eyes of lag monitors: a failed commit is no reason to stop (Faust would crash)."""
@@ -140,9 +147,9 @@ class LogConsumer(Consumer):
             await self.seek_wait(positions)
             self.resume_partitions(tps)
             self._placed.set()
-        except asyncio.CancelledError:
-            raise
         except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and (self.should_stop or is_cancelled()):
+                raise
             die(error)
 
     async def _drain_messages(self, fetcher: ServiceT) -> None:

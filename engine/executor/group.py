@@ -25,6 +25,8 @@ from engine.executor.scheduler import Scheduler
 from engine.executor.seqs import SeqGap, Seqs
 from engine.executor.shard import Shard
 from engine.executor.takeover import take_over
+from engine.fate import own_cancellations
+from engine.log.consume import stop_consumer
 from engine.meters import Sample
 from engine.topology import EXECUTIONS, TRADE_COMMANDS
 
@@ -94,22 +96,24 @@ class Shards(ConsumerRebalanceListener):
 
     async def _load(self, partition: int) -> None:
         try:
-            shard = self.owned.get(partition)
-            if shard is not None and not await self._still_ours(shard):
-                self.owned.pop(partition).close()
-                shard = None
-            if shard is None:
-                shard = await self._take_over(partition)
-            tp = TopicPartition(self._topic, partition)
-            self._consumer.seek(tp, shard.next_command)  # type: ignore[no-untyped-call]
-            shard.paused = False
-            self.owned[partition] = shard
-            self._consumer.resume(tp)  # type: ignore[no-untyped-call]
-            self._taken(partition)
-        except asyncio.CancelledError:
-            raise
+            with own_cancellations():
+                await self._place(partition)
         except Exception as error:
             self._die(error)
+
+    async def _place(self, partition: int) -> None:
+        shard = self.owned.get(partition)
+        if shard is not None and not await self._still_ours(shard):
+            self.owned.pop(partition).close()
+            shard = None
+        if shard is None:
+            shard = await self._take_over(partition)
+        tp = TopicPartition(self._topic, partition)
+        self._consumer.seek(tp, shard.next_command)  # type: ignore[no-untyped-call]
+        shard.paused = False
+        self.owned[partition] = shard
+        self._consumer.resume(tp)  # type: ignore[no-untyped-call]
+        self._taken(partition)
 
     async def _still_ours(self, shard: Shard) -> bool:
         """Nobody else wrote to the shard's executions since our last record."""
@@ -201,4 +205,4 @@ class Shards(ConsumerRebalanceListener):
         for task in self._loading.values():
             task.cancel()
         await self.commit_once()
-        await self._consumer.stop()  # type: ignore[no-untyped-call]
+        await stop_consumer(self._consumer)

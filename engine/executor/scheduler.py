@@ -16,6 +16,7 @@ from engine.executor.breaker import Breaker
 from engine.executor.jobs import Account, Again, Done, Job, Lane, LaneKey, Place, Step, Unresolved
 from engine.executor.journal import JournalClosed
 from engine.executor.limits import Limits
+from engine.fate import own_cancellations
 
 LOOK_AHEAD: Final = 64
 """Lanes whose key is limited that are passed over in one go."""
@@ -159,7 +160,8 @@ class Scheduler:
 
     async def _run(self, lane: Lane, job: Job) -> None:
         try:
-            step = await self._work(job)
+            with own_cancellations():
+                step = await self._work(job)
         except JournalClosed:
             step = Done()
         except Exception as error:

@@ -38,10 +38,10 @@ from engine.executor.recovery import Recovery
 from engine.executor.reports import AccountReports
 from engine.executor.scheduler import Scheduler
 from engine.executor.switches import Switches, watch_control
-from engine.fate import die
+from engine.fate import die, own_cancellations
 from engine.lifecycle import announce_ready
 from engine.log import reach
-from engine.log.writer import build_producer
+from engine.log.writer import build_producer, start
 from engine.meters import Sample
 from engine.topology import MARKET_REPORTS, shard_of
 
@@ -153,7 +153,7 @@ class Executor:
 
     async def start(self) -> None:
         """Connect to everything; raises `DependencyUnreachable`."""
-        await reach.start(self.settings, self.producer)
+        await start(self.settings, self.producer)
         await self.directory.open()
         await self.market.start()
 
@@ -214,7 +214,8 @@ class Executor:
             announce_ready(self.settings, "executor")
             async with meters.EXECUTOR.serve(self.settings, self.samples):
                 ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            await next(iter(ended))
+            with own_cancellations():
+                await next(iter(ended))
         except KafkaError as error:
             raise reach.clearly(self.settings, error) from error
         finally:

@@ -13,10 +13,10 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
 
 from engine.config import Settings
 from engine.errors import DependencyUnreachable, LogCorrupt
+from engine.log.reach import asking
 
 STALL_S: Final = 30.0
 STOP_AGAIN_S: Final = 0.2
@@ -39,20 +39,33 @@ async def open_consumer(settings: Settings, **options: Any) -> AsyncIterator[AIO
     }
     consumer = AIOKafkaConsumer(**(defaults | options))  # type: ignore[no-untyped-call]
     try:
-        await consumer.start()  # type: ignore[no-untyped-call]
-        yield consumer
-    except (KafkaError, OSError) as error:
-        raise DependencyUnreachable(f"Kafka at {settings.kafka}: {error or type(error).__name__}") from error
+        with asking(settings):
+            await consumer.start()  # type: ignore[no-untyped-call]
+            yield consumer
     finally:
         await stop_consumer(consumer)
 
 
 async def stop_consumer(consumer: Any) -> None:
-    """Stop for certain: aiokafka's fetch routine swallows a cancellation that meets it right after an `assign`, and then never ends."""
-    stopping = asyncio.ensure_future(consumer.stop())
-    while not (await asyncio.wait({stopping}, timeout=STOP_AGAIN_S))[0]:
-        consumer._fetcher._fetch_task.cancel()
-    await stopping
+    """Stop for certain."""
+    await end_fetches(consumer)
+    await consumer.stop()
+
+
+async def end_fetches(consumer: Any) -> None:
+    """What a consumer's own `stop` does badly. Its fetch routine swallows a cancellation that meets it right after an `assign`, and then
+    never ends. And a fetch whose connection went is about to try again: `stop` cancels and awaits it, gets the cancellation itself, leaves
+    the rest open and hands it on to us."""
+    if (fetcher := consumer._fetcher) is None:
+        return
+    while not fetcher._fetch_task.done():
+        fetcher._fetch_task.cancel()
+        await asyncio.wait({fetcher._fetch_task}, timeout=STOP_AGAIN_S)
+    if fetcher._pending_tasks:
+        for fetch in fetcher._pending_tasks:
+            fetch.cancel()
+        await asyncio.wait(fetcher._pending_tasks)
+        fetcher._pending_tasks.clear()
 
 
 async def end_of(consumer: AIOKafkaConsumer, topic: str, partition: int) -> int:

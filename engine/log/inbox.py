@@ -11,11 +11,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata
 
 from engine.config import Settings
-from engine.errors import DependencyUnreachable
+from engine.log.reach import asking
 from engine.topology import INBOX
 
 ALL_SHARDS: Final = -1
@@ -28,15 +27,13 @@ class InboxWriter:
 
     def __init__(self, producer: AIOKafkaProducer, settings: Settings) -> None:
         self._producer: Any = producer
-        self._topic = settings.topic(INBOX)
+        self._settings, self._topic = settings, settings.topic(INBOX)
         self._shards = range(settings.partitions)
 
     async def append(self, records: Sequence[InboxAppend]) -> None:
         """Append in order. Errors: DependencyUnreachable, after which it is unknown what was appended."""
-        try:
+        with asking(self._settings, f"did not ack a batch for {self._topic} (whether it is there is unknown)"):
             await asyncio.gather(*(self._append_to(shard, records) for shard in self._shards))
-        except KafkaError as error:
-            raise DependencyUnreachable(f"{self._topic} was not acked ({error!r}); whether it is there is unknown") from error
 
     async def _append_to(self, shard: int, records: Iterable[InboxAppend]) -> None:
         acks: list[asyncio.Future[RecordMetadata]] = []

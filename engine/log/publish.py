@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Generator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata
 
 from engine.config import Settings
@@ -24,8 +23,8 @@ from engine.contracts.check import RawRecord, read_audit, read_control, read_fol
 from engine.contracts.envelope import write_event
 from engine.contracts.signal import SIGNAL_TYPE, WhaleSignal
 from engine.domain.messages import ControlRecord, FollowerCommand
-from engine.errors import DependencyUnreachable
-from engine.log.writer import build_producer
+from engine.log import reach
+from engine.log.writer import start_producer
 from engine.topology import CONTROL, FOLLOWER_COMMANDS, SIGNALS, Topic, shard_of
 
 Headers = Sequence[tuple[str, bytes]]
@@ -45,14 +44,12 @@ class Published:
 class Sent:
     """A record on its way; awaiting it gives its position. Errors: DependencyUnreachable."""
 
-    def __init__(self, name: str, answer: asyncio.Future[RecordMetadata]) -> None:
-        self._name, self._answer = name, answer
+    def __init__(self, settings: Settings, name: str, answer: asyncio.Future[RecordMetadata]) -> None:
+        self._settings, self._name, self._answer = settings, name, answer
 
     def __await__(self) -> Generator[Any, None, Published]:
-        try:
+        with _taking(self._settings, self._name):
             answer = yield from self._answer.__await__()
-        except KafkaError as error:
-            raise _not_taken(self._name, error) from error
         return Published(self._name, answer.partition, answer.offset, answer.timestamp or 0)
 
 
@@ -75,10 +72,8 @@ class Publisher:
 
     async def reachable(self) -> bool:
         """Whether the broker answers a question now. Errors: DependencyUnreachable."""
-        try:
+        with reach.asking(self._settings):
             await self._producer.client.fetch_all_metadata()
-        except KafkaError as error:
-            raise DependencyUnreachable(f"Kafka at {self._settings.kafka} did not answer: {error or type(error).__name__}.") from error
         return True
 
     async def signal_partition(self, whale_id: str) -> int:
@@ -107,11 +102,9 @@ class Publisher:
     async def send_raw(self, topic: Topic, value: bytes | None, partition: int, key: bytes | None = None, headers: Headers = ()) -> Sent:
         """Any record as it is, unchecked: a redrive, or what others may send. Awaiting what this gives awaits the ack."""
         name = self._settings.topic(topic)
-        try:
+        with _taking(self._settings, name):
             future = await self._producer.send(name, value, key=key, partition=partition, headers=list(headers))
-        except KafkaError as error:
-            raise _not_taken(name, error) from error
-        return Sent(name, future)
+        return Sent(self._settings, name, future)
 
     async def _partitions(self, topic: Topic) -> int:
         """Detectors' topics may have any number of partitions; ours are known."""
@@ -119,19 +112,14 @@ class Publisher:
         return len(found) if found else topic.partition_count(self._settings.partitions)
 
 
-def _not_taken(name: str, error: KafkaError) -> DependencyUnreachable:
-    return DependencyUnreachable(f"Kafka did not take a record for {name}: {error or type(error).__name__}.")
+def _taking(settings: Settings, name: str) -> AbstractContextManager[None]:
+    return reach.asking(settings, f"did not take a record for {name}")
 
 
 @asynccontextmanager
 async def open_publisher(settings: Settings, client_id: str = "remora-publisher") -> AsyncIterator[Publisher]:
     """A publisher for the time of the block. Errors: DependencyUnreachable."""
-    producer = build_producer(settings, client_id)
-    try:
-        await producer.start()  # type: ignore[no-untyped-call]
-    except (KafkaError, OSError) as error:
-        await producer.stop()  # type: ignore[no-untyped-call]
-        raise DependencyUnreachable(f"Kafka at {settings.kafka} did not answer: {error or type(error).__name__}.") from error
+    producer = await start_producer(settings, client_id)
     try:
         yield Publisher(settings, producer)
     finally:

@@ -1,35 +1,41 @@
-"""A Kafka that cannot be reached, said clearly: aiokafka's error enters, `DependencyUnreachable` leaves (exit code 4)."""
+"""A Kafka that cannot be reached, said clearly, here only: aiokafka's error enters, `DependencyUnreachable` leaves (exit code 4)."""
 
 from __future__ import annotations
 
-from aiokafka import AIOKafkaProducer
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
 from aiokafka.errors import IllegalArgumentError, IllegalStateError, KafkaError
 
 from engine.config import Settings
 from engine.errors import DependencyUnreachable
-from engine.log.writer import build_producer
+
+ANSWER: Final = "did not answer"
 
 
-def clearly(settings: Settings, error: BaseException) -> BaseException:
-    """What to end with: an error of Kafka's becomes `DependencyUnreachable`, our own misuse of it and everything else stays what it is."""
+def clearly(settings: Settings, error: BaseException, what: str = ANSWER) -> BaseException:
+    """What to end with: an error of Kafka's becomes `DependencyUnreachable` and says `what` Kafka did, our own misuse of it and everything
+    else stays what it is."""
     if not isinstance(error, KafkaError) or isinstance(error, IllegalStateError | IllegalArgumentError):
         return error
-    said = DependencyUnreachable(f"Kafka at {settings.kafka} did not answer: {error or type(error).__name__}")
+    return _unreachable(settings, error, what)
+
+
+def _unreachable(settings: Settings, error: BaseException, what: str) -> DependencyUnreachable:
+    said = DependencyUnreachable(f"Kafka at {settings.kafka} {what}: {str(error).rstrip('.') or type(error).__name__}.")
     said.__cause__ = error
     return said
 
 
-async def start_producer(settings: Settings, client_id: str) -> AIOKafkaProducer:
-    """An idempotent producer, connected; raises `DependencyUnreachable`."""
-    producer = build_producer(settings, client_id)
-    await start(settings, producer)
-    return producer
-
-
-async def start(settings: Settings, producer: AIOKafkaProducer) -> None:
-    """Connect a producer; one that cannot is stopped again. Raises `DependencyUnreachable`."""
+@contextmanager
+def asking(settings: Settings, what: str = ANSWER) -> Iterator[None]:
+    """Within it Kafka's errors, and those of the way to it, are said clearly."""
     try:
-        await producer.start()  # type: ignore[no-untyped-call]
+        yield
+    except OSError as error:
+        raise _unreachable(settings, error, what) from error
     except KafkaError as error:
-        await producer.stop()  # type: ignore[no-untyped-call]
-        raise clearly(settings, error) from error
+        if (said := clearly(settings, error, what)) is error:
+            raise
+        raise said from error

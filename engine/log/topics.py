@@ -15,10 +15,11 @@ from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from engine.config import Settings
 from engine.errors import ConfigInvalid, DependencyUnreachable
+from engine.log.reach import asking
 from engine.topology import SIGNALS, TOPICS, Topic
 
 VISIBLE_S: Final = 15.0
@@ -87,10 +88,9 @@ async def open_admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """An admin client for the time of the block. Errors: DependencyUnreachable."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka, request_timeout_ms=15_000)
     try:
-        await admin.start()  # type: ignore[no-untyped-call]
-        yield admin
-    except (KafkaError, TimeoutError, OSError) as error:
-        raise DependencyUnreachable(f"Kafka at {settings.kafka} did not answer: {error or type(error).__name__}.") from error
+        with asking(settings):
+            await admin.start()  # type: ignore[no-untyped-call]
+            yield admin
     finally:
         await admin.close()  # type: ignore[no-untyped-call]
 

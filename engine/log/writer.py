@@ -21,6 +21,7 @@ from engine.domain.events import RoundCommitted, ShardClaimed
 from engine.domain.messages import TradeCommand
 from engine.errors import FencedOut
 from engine.log.codec import CLAIM_KEY, ROUND_KEY, encode
+from engine.log.reach import asking
 from engine.topology import EVENTS, MAX_RECORD_BYTES, TRADE_COMMANDS
 
 Keyed = tuple[bytes, bytes]
@@ -101,3 +102,20 @@ def _offset(metadata: RecordMetadata) -> int:
     if metadata.offset < 0:
         raise FencedOut(f"{metadata.topic}[{metadata.partition}]: acked without an offset")
     return int(metadata.offset)
+
+
+async def start_producer(settings: Settings, client_id: str) -> AIOKafkaProducer:
+    """An idempotent producer, connected; raises `DependencyUnreachable`."""
+    producer = build_producer(settings, client_id)
+    await start(settings, producer)
+    return producer
+
+
+async def start(settings: Settings, producer: AIOKafkaProducer) -> None:
+    """Connect a producer; one that cannot is stopped again. Raises `DependencyUnreachable`."""
+    try:
+        with asking(settings):
+            await producer.start()  # type: ignore[no-untyped-call]
+    except BaseException:
+        await producer.stop()  # type: ignore[no-untyped-call]
+        raise

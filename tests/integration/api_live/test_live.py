@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.live import feed
+from api.live import feed, tail
 from api.live.payloads import KINDS
 from engine.domain import events
 from engine.domain.events import CopiesSkipped, SwitchSet
@@ -17,6 +17,8 @@ from engine.log.codec import encode_event
 from engine.topology import shard_of
 from tests.integration.api_live.conftest import SHARDS, Api, Rig, Stream
 from tests.logbook import START_MS, admitted, configured, copied, decided, ended, expired, followed, order, signal
+from tests.strays import consumers_of, give_up
+from tests.support import wait_until
 
 
 def home(signal_id: str) -> int:
@@ -128,6 +130,15 @@ def shard_story() -> list[events.AnyEvent]:
         events.WhaleResynced(originator_id="shard-0", originator_version=1, whale_id="w", symbol="X/Y", position=Decimal(2), cause="r"),
         events.ExecutorChanged(originator_id="shard-0", originator_version=1, epoch=4),
     ]
+
+
+async def test_a_tail_that_is_given_up_by_its_client_library_goes_on(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    consumers = consumers_of(tail, monkeypatch)
+    async with rig.serving() as api, api.stream() as stream:
+        await give_up(consumers[-1])
+        await wait_until(lambda: len(consumers) == 2)
+        await play(rig, "s-1")
+        await stream.until(lambda found: signal_ids(found) == ["s-1"])
 
 
 async def test_every_type_has_the_form_that_is_told(rig: Rig, api: Api) -> None:

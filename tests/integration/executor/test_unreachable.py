@@ -14,9 +14,12 @@ from aiokafka.errors import IllegalStateError, KafkaTimeoutError
 from engine.config import Settings
 from engine.errors import DependencyUnreachable
 from engine.executor.service import Executor
-from engine.log.reach import clearly, start_producer
+from engine.log.reach import clearly
+from engine.log.writer import start_producer
 from engine.topology import MARKET_REPORTS
 from tests.integration.executor.rig import MASTER_KEY, Rig
+from tests.strays import give_up
+from tests.support import wait_until
 
 NOBODY = "127.0.0.1:1"
 
@@ -52,3 +55,11 @@ async def test_only_kafkas_own_errors_are_its_absence() -> None:
         await start_producer(settings, "test")
     for error in (IllegalStateError(), ValueError("bug")):
         assert clearly(settings, error) is error
+
+
+async def test_a_reader_that_is_given_up_by_its_client_library_ends_the_process(rig: Rig) -> None:
+    """It is no stop: nobody asked for one. A supervisor starts the executor again."""
+    with pytest.raises(DependencyUnreachable, match="gave up"):
+        async with rig.running() as executor:
+            await give_up(executor.shards._consumer)
+            await wait_until(lambda: executor.stopping is not None and executor.stopping.done())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from aiokafka import TopicPartition
 
 from engine.errors import DependencyUnreachable, LogCorrupt
 from engine.log import consume, fetch
@@ -10,6 +11,7 @@ from engine.log.consume import bounds, open_consumer, read_range
 from engine.log.fetch import fetch_range
 from engine.topology import EVENTS
 from tests.integration.log.conftest import Log
+from tests.strays import lose_connections
 
 Row = tuple[int, bytes | None, bytes | None, int]
 
@@ -59,3 +61,15 @@ async def test_a_reader_that_stops_early_leaves_nothing_behind(log: Log) -> None
             break
         again = [record.offset async for records in fetch_range(consumer, topic, 0, 3600, 3613) for record in records]
     assert again == list(range(3600, 3613))
+
+
+async def test_a_consumer_whose_fetch_waits_to_try_again_is_stopped_whole(log: Log) -> None:
+    """aiokafka hands on the cancellation of such a fetch, and leaves the rest open: who stops would be cancelled by nobody."""
+    topic = await _filled(log)
+    async with open_consumer(log.settings) as consumer:
+        partition = TopicPartition(topic, 0)
+        consumer.assign([partition])
+        consumer.seek(partition, 3613)
+        await consumer.getmany(timeout_ms=50)
+        await lose_connections(consumer)
+    assert consumer._client._sync_task is None, "the client is closed as well"

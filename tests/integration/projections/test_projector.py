@@ -20,10 +20,16 @@ from projections.migrate import upgrade
 from projections.projector import project
 from projections.schema import PROJECTED
 from tests.logbook import admitted, configured, copied, decided, ended, expired, followed, order, signal
+from tests.strays import consumers_of, give_up, lose_connections
 from tests.support import wait_until
 from tests.world import World
 
 FOLLOWERS = [f"follower-{number}" for number in range(6)]
+
+
+OTHERS_END = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
 
 
 async def dead_letters(world: World, topic: str) -> list[Any]:
@@ -143,6 +149,28 @@ async def test_freshness_is_written(world: World) -> None:
         await wait_until(fresh)
         [row] = world.rows(where, world.settings.topic(EVENTS))
     assert row["sources"] == {"s/0": 2}
+
+
+@pytest.mark.parametrize("how", ["inside", "at its end"])
+async def test_a_cancellation_that_nobody_asked_for_is_no_stop(world: World, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """aiokafka gives up what the projector waits for; or the session's end meets a fetch that waits to try again."""
+    consumers = consumers_of(projector, monkeypatch)
+    async with world.projector() as task:
+        await world.book.round(0, admitted(0, signal()))
+        await world.caught_up()
+        if how == "inside":
+            await give_up(consumers[-1])
+        else:
+            await lose_connections(consumers[-1])
+            with psycopg.connect(world.dsn, autocommit=True) as connection:
+                connection.execute(OTHERS_END)
+        await wait_until(lambda: task.done() or len(consumers) == 2)
+        await world.book.round(0, admitted(0, signal("s-2"), 1))
+        await wait_until(lambda: task.done() or world.count("whale_signals") == 2)
+        assert not task.done(), "it has taken up its work again"
+        task.cancel()
+        await asyncio.wait((task,))
+        assert task.cancelled(), "a stop ends it"
 
 
 async def copy_of_nothing(world: World) -> None:
