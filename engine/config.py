@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     """Base URL of a paper venue beside the real exchanges (`remora simulator --live-prices`): followers in mode `paper` trade there."""
     recv_window_ms: int = Field(5000, ge=1000, le=60000)
     equity_interval_s: float = 20.0
+    open_orders_interval_s: float = Field(600.0, gt=0)
+    """Between two looks at an account's open orders, which are dear at Binance; after an unknown outcome at once."""
     funding_interval_s: float = Field(3600.0, gt=0)
     """Venues settle funding on full hours; payments are read a little after each interval of the clock."""
     marks_interval_s: float = Field(60.0, gt=0)

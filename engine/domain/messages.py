@@ -9,6 +9,15 @@ from decimal import Decimal
 
 import msgspec
 
+from engine.domain.reports import (
+    AccountChecked,
+    EquityReported,
+    FundingReported,
+    MarksReported,
+    OpenOrdersReported,
+    PositionsReported,
+    RulesReported,
+)
 from engine.domain.requests import (
     ClosePosition,
     ConfigureFollower,
@@ -25,7 +34,6 @@ from engine.domain.requests import (
     UnfollowWhale,
 )
 from engine.domain.values import (
-    MarketRules,
     Mode,
     OrderKind,
     Priority,
@@ -33,7 +41,6 @@ from engine.domain.values import (
     Side,
     Signal,
     Venue,
-    VenuePosition,
 )
 
 __all__ = [
@@ -53,6 +60,7 @@ __all__ = [
     "InboxRecord",
     "MarketReport",
     "MarksReported",
+    "OpenOrdersReported",
     "OrderAttempted",
     "OrderSettled",
     "OrderUnknown",
@@ -184,81 +192,13 @@ class OrderSettled(Record, frozen=True, kw_only=True, tag="OrderSettled"):
     settled_at: int
 
 
-class EquityReported(Record, frozen=True, kw_only=True, tag="EquityReported"):
-    """Account equity in quote: wallet + unrealised, as of `at` (the executor's clock when it asked).
-
-    `mode`, here and in the other reports: whose orders the account takes, paper or live; None where one account takes all.
-    """
-
-    epoch: int
-    follower_id: str
-    venue: Venue
-    equity: Decimal
-    available: Decimal
-    at: int
-    mode: Mode | None = None
-
-
-class PositionsReported(Record, frozen=True, kw_only=True, tag="PositionsReported"):
-    """All of the account's positions (spot: base balances of mapped coins) as of `at`; `in_flight` orders of the account were open then."""
-
-    epoch: int
-    follower_id: str
-    venue: Venue
-    positions: tuple[VenuePosition, ...]
-    in_flight: int
-    at: int
-    mode: Mode | None = None
-
-
-class FundingReported(Record, frozen=True, kw_only=True, tag="FundingReported"):
-    """A funding payment of a perpetual position: `amount` is added to the account (negative: paid)."""
-
-    epoch: int
-    follower_id: str
-    venue: Venue
-    symbol: str
-    funding_id: str
-    amount: Decimal
-    at: int
-    mode: Mode | None = None
-
-
-class AccountChecked(Record, frozen=True, kw_only=True, tag="AccountChecked"):
-    """Result of the check of an account's keys and modes; `reasons` says why `live` is refused."""
-
-    epoch: int
-    follower_id: str
-    venue: Venue
-    allowed: bool
-    reasons: tuple[str, ...] = ()
-    at: int
-    mode: Mode | None = None
-
-
 Outcome = ExecutorClaimed | OrderSettled | EquityReported | PositionsReported | FundingReported | AccountChecked
 """What the sequencer copies from `trade.executions.v1` into the inbox."""
-Execution = Outcome | OrderAttempted | OrderUnknown
+Execution = Outcome | OrderAttempted | OrderUnknown | OpenOrdersReported
 """Everything on `trade.executions.v1`."""
 
 
 # --- market.reports.v1 -----------------------------------------------------------------------------------------------
-
-
-class RulesReported(Record, frozen=True, kw_only=True, tag="RulesReported"):
-    """Market rules of a venue, on change."""
-
-    venue: Venue
-    rules: tuple[MarketRules, ...]
-    at: int
-
-
-class MarksReported(Record, frozen=True, kw_only=True, tag="MarksReported"):
-    """Newest prices of a venue by venue symbol."""
-
-    venue: Venue
-    marks: dict[str, Decimal]
-    at: int
 
 
 MarketReport = RulesReported | MarksReported

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, ClassVar, Final
 
 from engine.domain.messages import PlaceOrder
+from engine.domain.reports import OpenOrder
 from engine.domain.symbols import mapped
 from engine.domain.values import MarketRules, Venue, VenuePosition
 from engine.exchanges.judge import judge_binance
@@ -127,6 +128,21 @@ class Binance:
             if raw["clientOrderId"] == order.command_id:
                 return await self._fresh(keys, order, raw), False
         return None, True
+
+    async def open_orders(self, keys: Credential) -> tuple[OpenOrder, ...]:
+        """GET openOrders of all symbols, which is dear: see `engine.executor.limits`."""
+        rows: list[dict[str, Any]] = await self._ask(keys, "open", {})
+        return tuple(
+            OpenOrder(
+                market=row["symbol"],
+                client_order_id=row["clientOrderId"],
+                exchange_order_id=str(row["orderId"]),
+                side="buy" if row["side"] == "BUY" else "sell",
+                quantity=number(row["origQty"]),
+                filled=number(row["executedQty"]),
+            )
+            for row in rows
+        )
 
     def _spans(self, since: int) -> list[dict[str, int]]:
         """The times that the history calls are asked with, so that together they reach from `since` until now."""

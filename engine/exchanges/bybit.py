@@ -1,4 +1,4 @@
-"""Bybit v5 spot and linear perpetuals (unified account) behind the port, through ccxt's unmodified `bybit`.
+"""Bybit v5 (unified account) behind the port, through ccxt's unmodified `bybit`: what both categories share, and spot.
 
 `orderLinkId` is unique for ever, so the same id may be sent again even after a wrong ABSENT (`resend_safe`). The reply to a create is
 only an acknowledgement: every order is read back, by `orderLinkId` through the list calls (ccxt's fetch by `clientOrderId` asks for
@@ -7,30 +7,29 @@ something that Bybit does not know and never finds anything).
 
 from __future__ import annotations
 
-import asyncio
 from decimal import Decimal
 from typing import Any, Final
 
 from engine.domain.messages import PlaceOrder
+from engine.domain.reports import OpenOrder
 from engine.domain.symbols import mapped
-from engine.domain.values import MarketRules, Venue, VenuePosition
+from engine.domain.values import MarketRules, Venue
 from engine.exchanges.binance import ZERO, number, spot_view
-from engine.exchanges.judge import Reply, judge_bybit
+from engine.exchanges.judge import judge_bybit
 from engine.exchanges.port import AccountView, Answer, CallFailed, Credential, Funding, Hint, Judgement, OrderRequest, OrderState, Verdict
 from engine.exchanges.session import VenueNet
-from engine.exchanges.wire import WireRack, now_ms
+from engine.exchanges.wire import WireRack
 
 _ENDED: Final = frozenset({"Filled", "Cancelled", "PartiallyFilledCanceled", "Rejected", "Deactivated"})
 _UNIFIED: Final = {"enableUnifiedMargin": False, "enableUnifiedAccount": True, "unifiedMarginStatus": 6}
-_QUOTE: Final = "USDT"
-_UNCHANGED: Final = frozenset({110043})
+QUOTE: Final = "USDT"
 EXECUTIONS_PAGE: Final = 100
 """Most executions that one request lists."""
-LOG_WINDOW_MS: Final = 7 * 86_400_000
-"""Longest span between startTime and endTime of the transaction log."""
+ORDERS_PAGE: Final = 50
+"""Most open orders that one request lists."""
 
 
-class _Bybit:
+class Bybit:
     """What both categories of Bybit share."""
 
     venue: Venue
@@ -104,6 +103,12 @@ class _Bybit:
         query = {"orderLinkId": order.command_id, "symbol": self._id(order.symbol)}
         return None, not await self._list(keys, "private_get_v5_execution_list", query)
 
+    async def open_orders(self, keys: Credential) -> tuple[OpenOrder, ...]:
+        """Realtime of all symbols, page after page; of perpetuals those that settle in USDT."""
+        query = {"limit": ORDERS_PAGE} | ({"settleCoin": QUOTE} if self.category == "linear" else {})
+        rows = await self._pages(keys, "private_get_v5_order_realtime", query)
+        return tuple(_open_order(row) for row in rows if row["orderStatus"] not in _ENDED)
+
     def _state(self, raw: dict[str, Any], base: str) -> OrderState:
         filled, status = number(raw["cumExecQty"]), str(raw["orderStatus"])
         average = number(raw.get("avgPrice")) or (number(raw.get("cumExecValue")) / filled if filled else None)
@@ -116,7 +121,7 @@ class _Bybit:
             filled,
             average,
             fees.get(base, ZERO),
-            fees.get(_QUOTE, ZERO),
+            fees.get(QUOTE, ZERO),
             status,
             refused,
             complete,
@@ -131,7 +136,7 @@ class _Bybit:
             raise CallFailed(Judgement(Verdict.UNKNOWN, Hint.NONE, "", "the executions do not add up to the order yet"))
         base = order.symbol.split("/")[0]
         in_base = sum((number(row["execFee"]) for row in rows if self._fee_asset(row, order, base) == base), ZERO)
-        in_quote = sum((number(row["execFee"]) for row in rows if self._fee_asset(row, order, base) == _QUOTE), ZERO)
+        in_quote = sum((number(row["execFee"]) for row in rows if self._fee_asset(row, order, base) == QUOTE), ZERO)
         return OrderState(
             state.exchange_order_id, state.final, state.filled, state.average_price, in_base, in_quote, state.status, state.refused
         )
@@ -140,7 +145,7 @@ class _Bybit:
         named = row.get("feeCurrency")
         if named:
             return str(named)
-        return base if self.category == "spot" and order.side == "buy" else _QUOTE
+        return base if self.category == "spot" and order.side == "buy" else QUOTE
 
     def rules(self) -> tuple[MarketRules, ...]:
         """Rules of the mapped symbols, from instruments-info."""
@@ -193,7 +198,7 @@ class _Bybit:
         return reasons + (["key_read_only"] if int(raw["result"].get("readOnly") or 0) else []), rights
 
 
-class BybitSpot(_Bybit):
+class BybitSpot(Bybit):
     """Bybit spot: quantities in base coin, exits are plain market sells."""
 
     venue: Venue = "bybit"
@@ -220,73 +225,12 @@ def _free_and_locked(row: dict[str, Any]) -> tuple[Decimal, Decimal]:
     return total - locked, locked
 
 
-class BybitLinear(_Bybit):
-    """Bybit USDT perpetuals, one-way mode."""
-
-    venue: Venue = "bybitlinear"
-    category = "linear"
-
-    async def account(self, keys: Credential, marks: dict[str, Decimal]) -> AccountView:
-        """USDT equity and open positions."""
-        wallet, rows = await asyncio.gather(
-            self._wallet(keys), self._list(keys, "private_get_v5_position_list", {"settleCoin": _QUOTE, "limit": 200})
-        )
-        quote: dict[str, Any] = next((row for row in wallet["coin"] if row["coin"] == _QUOTE), {})
-        by_id = {self._id(symbol): symbol for symbol in self.rack.prototype.markets}
-        positions = tuple(
-            VenuePosition(by_id[row["symbol"]], _signed(row), number(row.get("avgPrice")) or None)
-            for row in rows
-            if number(row["size"]) and row["symbol"] in by_id
-        )
-        return AccountView(number(quote.get("equity")), number(wallet.get("totalAvailableBalance")), positions)
-
-    async def funding(self, keys: Credential, since_ms: int) -> list[Funding]:
-        """Settlements in the transaction log, in windows of at most seven days, page after page (newest first within a window)."""
-        paid: list[Funding] = []
-        by_id = {self._id(symbol): symbol for symbol in self.rack.prototype.markets}
-        until = now_ms() - self.rack.offset_ms + 1000
-        for start in range(since_ms - self.rack.offset_ms, until, LOG_WINDOW_MS):
-            query = {"accountType": "UNIFIED", "type": "SETTLEMENT", "currency": _QUOTE, "limit": 50}
-            query |= {"startTime": start, "endTime": min(start + LOG_WINDOW_MS, until)}
-            rows = await self._pages(keys, "private_get_v5_account_transaction_log", query)
-            paid += [_funding(row, by_id[row["symbol"]]) for row in reversed(rows) if row["symbol"] in by_id]
-        return sorted({payment.funding_id: payment for payment in paid}.values(), key=lambda payment: payment.at)
-
-    async def set_leverage(self, keys: Credential, symbol: str, leverage: Decimal) -> Judgement:
-        """POST set-leverage; "not modified" is success."""
-        text = str(leverage.normalize()) if leverage % 1 else str(int(leverage))
-        query = {"category": "linear", "symbol": self._id(symbol), "buyLeverage": text, "sellLeverage": text}
-        with self.rack.take(keys) as wire:
-            reply = await wire.attempt(lambda ex: ex.private_post_v5_position_set_leverage(query))
-        return _leverage_verdict(reply)
-
-    async def check(self, keys: Credential) -> tuple[str, ...]:
-        """Rights of the key, position mode and margin mode."""
-        reasons, rights = await self._rights(keys)
-        if not {"Order", "Position"} <= set(rights.get("ContractTrade") or []):
-            reasons.append("key_cannot_trade")
-        rows = await self._list(keys, "private_get_v5_position_list", {"symbol": "BTCUSDT"})
-        reasons += ["hedge_mode"] if any(int(row.get("positionIdx") or 0) for row in rows) else []
-        return tuple(reasons + await self._margin_reasons(keys))
-
-    async def _margin_reasons(self, keys: Credential) -> list[str]:
-        """A portfolio margin account has no leverage that could be set."""
-        raw = await self.rack.read(keys, lambda ex: ex.private_get_v5_account_info())
-        return ["portfolio_margin"] if raw["result"].get("marginMode") == "PORTFOLIO_MARGIN" else []
-
-
-def _funding(row: dict[str, Any], symbol: str) -> Funding:
-    """`funding` is positive when it was received."""
-    return Funding(symbol, str(row["id"]), number(row["funding"]), int(row["transactionTime"]))
-
-
-def _signed(row: dict[str, Any]) -> Decimal:
-    return number(row["size"]) if row["side"] == "Buy" else -number(row["size"])
-
-
-def _leverage_verdict(reply: Reply) -> Judgement:
-    body = reply.json()
-    code = body.get("retCode") if isinstance(body, dict) else None
-    if reply.status == 200 and (code == 0 or code in _UNCHANGED):
-        return Judgement(Verdict.ACCEPTED)
-    return judge_bybit(reply, "")
+def _open_order(row: dict[str, Any]) -> OpenOrder:
+    return OpenOrder(
+        market=row["symbol"],
+        client_order_id=row["orderLinkId"],
+        exchange_order_id=row["orderId"],
+        side="buy" if row["side"] == "Buy" else "sell",
+        quantity=number(row["qty"]),
+        filled=number(row["cumExecQty"]),
+    )

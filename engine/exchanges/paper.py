@@ -10,6 +10,7 @@ import logging
 from decimal import Decimal
 
 from engine.domain.messages import PlaceOrder
+from engine.domain.reports import OpenOrder
 from engine.domain.values import MarketRules, Venue
 from engine.exchanges.port import (
     AccountView,
@@ -96,6 +97,10 @@ class PaperBeside:
     async def account(self, keys: Credential, marks: dict[str, Decimal]) -> AccountView:
         """Where the account is."""
         return await (await self._of(keys)).account(keys, marks)
+
+    async def open_orders(self, keys: Credential) -> tuple[OpenOrder, ...]:
+        """Where the account is."""
+        return await (await self._of(keys)).open_orders(keys)
 
     async def funding(self, keys: Credential, since_ms: int) -> list[Funding]:
         """Where the account is."""

@@ -14,6 +14,7 @@ from typing import Protocol
 from pydantic import SecretStr
 
 from engine.domain.messages import PlaceOrder
+from engine.domain.reports import OpenOrder
 from engine.domain.values import MarketRules, Side, Venue, VenuePosition
 
 
@@ -182,6 +183,9 @@ class Exchange(Protocol):
 
     async def account(self, keys: Credential, marks: dict[str, Decimal]) -> AccountView:
         """Equity and positions."""
+
+    async def open_orders(self, keys: Credential) -> tuple[OpenOrder, ...]:
+        """Every order of the account that rests at the venue, of whatever market."""
 
     async def funding(self, keys: Credential, since_ms: int) -> list[Funding]:
         """The account's funding payments from `since_ms` (the venue's clock) on, oldest first."""

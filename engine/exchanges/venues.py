@@ -8,7 +8,8 @@ from typing import Final
 from engine.domain.values import Venue
 from engine.exchanges.binance import BinanceSpot
 from engine.exchanges.binance_usdm import BinanceUsdm
-from engine.exchanges.bybit import BybitLinear, BybitSpot
+from engine.exchanges.bybit import BybitSpot
+from engine.exchanges.bybit_linear import BybitLinear
 from engine.exchanges.paper import PaperBeside
 from engine.exchanges.port import Exchange
 from engine.exchanges.session import VenueNet

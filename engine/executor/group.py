@@ -45,7 +45,7 @@ class Shards(ConsumerRebalanceListener):
         settings: Settings,
         producer: AIOKafkaProducer,
         scheduler: Scheduler,
-        settled: Callable[[Account], None],
+        settled: Callable[[Account, bool], None],
         account_of: Callable[[PlaceOrder], Account],
         taken: Callable[[int], None],
         die: Callable[[BaseException], NoReturn],

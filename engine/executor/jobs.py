@@ -63,6 +63,8 @@ class Job:
     fence: int = 0
     unresolved: bool = False
     """An attempt has no outcome: reconcile before anything else."""
+    doubted: bool = False
+    """An answer proved nothing, at some time."""
     duplicate: bool = False
     """The venue said that an order with our id exists."""
     cancelled: bool = False

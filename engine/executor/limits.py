@@ -70,12 +70,20 @@ class VenueRates:
     key_reads: tuple[Rate, ...] = ()
 
 
-Read = Literal["query", "report", "funding"]
+Read = Literal["query", "report", "open_orders", "funding"]
 RATES: Final[dict[Venue, VenueRates]] = {
-    "binance": VenueRates(Rate(6000, 60), (Rate(100, 10), Rate(200_000, 86_400)), {"order": 1, "query": 10, "report": 20, "funding": 0}),
-    "binanceusdm": VenueRates(Rate(2400, 60), (Rate(300, 10), Rate(1200, 60)), {"order": 0, "query": 5, "report": 10, "funding": 30}),
-    "bybit": VenueRates(Rate(600, 5), (Rate(20, 1),), {"order": 1, "query": 2, "report": 1, "funding": 0}, (Rate(50, 1),)),
-    "bybitlinear": VenueRates(Rate(600, 5), (Rate(10, 1),), {"order": 1, "query": 2, "report": 2, "funding": 1}, (Rate(50, 1),)),
+    "binance": VenueRates(
+        Rate(6000, 60), (Rate(100, 10), Rate(200_000, 86_400)), {"order": 1, "query": 10, "report": 20, "open_orders": 80, "funding": 0}
+    ),
+    "binanceusdm": VenueRates(
+        Rate(2400, 60), (Rate(300, 10), Rate(1200, 60)), {"order": 0, "query": 5, "report": 10, "open_orders": 40, "funding": 30}
+    ),
+    "bybit": VenueRates(
+        Rate(600, 5), (Rate(20, 1),), {"order": 1, "query": 2, "report": 1, "open_orders": 1, "funding": 0}, (Rate(50, 1),)
+    ),
+    "bybitlinear": VenueRates(
+        Rate(600, 5), (Rate(10, 1),), {"order": 1, "query": 2, "report": 2, "open_orders": 1, "funding": 1}, (Rate(50, 1),)
+    ),
 }
 _SHARED_IP: Final[dict[Venue, Venue]] = {"bybitlinear": "bybit"}
 """Both categories of Bybit count against one IP budget."""

@@ -114,7 +114,7 @@ class Placement:
             case Verdict.REJECTED:
                 return await self._rejected(job, verdict)
             case Verdict.UNKNOWN:
-                job.unresolved = True
+                job.unresolved = job.doubted = True
                 job.duplicate = verdict.hint is Hint.DUPLICATE
                 await job.shard.journal.append(self._unknown(job, verdict), job.order.follower_id)
                 return Unresolved()

@@ -1,4 +1,4 @@
-"""Reports of accounts: equity and positions, and the check of the keys.
+"""Reports of accounts: equity, positions and open orders, and the check of the keys.
 
 Enters: "this account changed", time. Leaves: records on the account's own partition of `trade.executions.v1`. Reports yield to orders:
 they use only a share of each budget, and wait a while when orders wait.
@@ -14,9 +14,9 @@ from collections.abc import Callable, Container
 from decimal import Decimal
 from typing import Any, Final
 
-from engine.domain.messages import AccountChecked, EquityReported, PositionsReported
+from engine.domain.messages import AccountChecked, EquityReported, OpenOrdersReported, PositionsReported
 from engine.domain.values import Venue
-from engine.exchanges.port import AccountView, CallFailed, Exchange, Hint
+from engine.exchanges.port import AccountView, CallFailed, Credential, Exchange, Hint
 from engine.executor.accounts import Directory
 from engine.executor.jobs import Account
 from engine.executor.journal import Journal, JournalClosed
@@ -49,14 +49,16 @@ class AccountReports:
         in_flight: Callable[[Account], int],
         busy: Callable[[], bool],
         interval_s: float,
+        orders_interval_s: float,
         now: Callable[[], int],
     ) -> None:
         self._directory, self._exchanges, self._limits, self._marks = directory, exchanges, limits, marks
         self._journal_of, self._in_flight, self._interval_s, self._now = journal_of, in_flight, interval_s, now
-        self._busy, self._started = busy, started
+        self._busy, self._started, self._orders_interval_s = busy, started, orders_interval_s
         self._due: dict[Account, float] = {}
         self._heap: list[tuple[float, Account]] = []
         self._last: dict[Account, float] = {}
+        self._orders_due: dict[Account, float] = {}
         self._views: dict[Account, AccountView] = {}
         self._checked: dict[Account, tuple[str, ...]] = {}
         self._flat_since: dict[Account, int] = {}
@@ -68,8 +70,10 @@ class AccountReports:
         """The newest report, None once the account has traded since."""
         return self._views.get(account)
 
-    def touched(self, account: Account) -> None:
-        """The account traded: report it soon."""
+    def touched(self, account: Account, doubted: bool = False) -> None:
+        """The account traded: report it soon, with its open orders when what became of one was in doubt."""
+        if doubted:
+            self._orders_due.pop(account, None)
         self._views.pop(account, None)
         self._flat_since.pop(account, None)
         self._plan(account, max(time.monotonic(), self._last.get(account, 0.0) + COALESCE_S))
@@ -81,6 +85,7 @@ class AccountReports:
     def appeared(self, account: Account) -> None:
         """A new account, new keys, or a shard of ours: check and report it."""
         self._checked.pop(account, None)
+        self._orders_due.pop(account, None)
         self._plan(account, time.monotonic())
 
     def _plan(self, account: Account, at: float) -> None:
@@ -160,8 +165,25 @@ class AccountReports:
             await self._append(account, journal, view, in_flight, asked_at)
             if account not in self._checked:
                 await self.reasons_against_live(account)
+            await self._report_orders(account, journal, keys)
         except JournalClosed:
             return
+
+    async def _report_orders(self, account: Account, journal: Journal, keys: Credential) -> None:
+        """Open orders when they are due; without the budget for it now, with the next report."""
+        began, at = time.monotonic(), self._now()
+        if began < self._orders_due.get(account, 0.0) or self._limits.take_read(account, account.venue, "open_orders"):
+            return
+        try:
+            found = await self._exchanges[account.venue].open_orders(keys)
+        except CallFailed as error:
+            REPORTS.labels(account.venue, "failed").inc()
+            self._failed(account, error)
+            return
+        self._orders_due[account] = began + self._orders_interval_s
+        follower, venue, mode = account
+        report = OpenOrdersReported(epoch=journal.epoch, follower_id=follower, venue=venue, orders=found, at=at, mode=mode)
+        await journal.append(report, follower)
 
     def _failed(self, account: Account, error: CallFailed) -> None:
         log.info("%s not read: %s", account, error)

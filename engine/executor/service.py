@@ -99,6 +99,7 @@ class Executor:
             lambda account: self._running.get(account, 0),
             lambda: self.scheduler.busy,
             self.settings.equity_interval_s,
+            self.settings.open_orders_interval_s,
             now_ms,
         )
 

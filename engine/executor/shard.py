@@ -24,13 +24,13 @@ _DECODER = msgspec.json.Decoder(TradeCommand)
 
 @dataclass(eq=False)
 class Shard:
-    """A shard this process has claimed. `settled` hears of every end state; `account_of` says where an order goes."""
+    """A shard this process has claimed. `settled` hears of every end state (and of past doubt); `account_of` says where an order goes."""
 
     number: int
     journal: Journal
     scheduler: Scheduler
     seqs: Seqs
-    settled: Callable[[Account], None]
+    settled: Callable[[Account, bool], None]
     account_of: Callable[[PlaceOrder], Account]
     paused: bool = False
     closed: bool = False
@@ -79,7 +79,7 @@ class Shard:
         self.seqs.end(job.seq)
         self.jobs.pop(job.order.command_id, None)
         count_settled(job, settled)
-        self.settled(job.account)
+        self.settled(job.account, job.doubted)
 
     def resume_point(self) -> tuple[int, Hint] | None:
         """What to commit to the group, when it has changed."""
@@ -108,4 +108,5 @@ def _recovered(attempt: OpenAttempt, shard: Shard) -> Job:
         fence=attempt.not_after,
         attempted_at=attempt.since,
         unresolved=True,
+        doubted=True,
     )

@@ -114,7 +114,7 @@ def _executor(point: Point, status: Status) -> None:
         return offset
 
     _patch(Journal, claim=claimed, append=appended)
-    for adapter in (binance.Binance, bybit._Bybit):
+    for adapter in (binance.Binance, bybit.Bybit):
         _patch(adapter, place=_posted(adapter.place, point))
 
 

@@ -11,6 +11,7 @@ import pytest
 from engine.domain.messages import AccountChecked, CancelOrder, MarksReported, OrderAttempted, PlaceOrder, RulesReported
 from engine.exchanges.port import Answer, Credential, OrderRequest
 from engine.exchanges.wire import now_ms
+from engine.executor.jobs import Account
 from engine.executor.service import Executor
 from tests.integration.executor.rig import Rig, read_reports
 from tests.support import wait_until
@@ -157,7 +158,7 @@ async def test_nothing_is_opened_with_keys_that_were_refused(rig: Rig) -> None:
 
 
 async def _has_new_keys(executor: Executor, order: PlaceOrder) -> bool:
-    keys = await executor.directory.credential((order.follower_id, order.venue))
+    keys = await executor.directory.credential(Account(order.follower_id, order.venue))
     return keys is not None and keys.version == 2
 
 
