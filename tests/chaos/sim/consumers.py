@@ -110,6 +110,8 @@ class Reader:
 class PlainConsumer(Reader):
     """A consumer without a group."""
 
+    _fetcher: None = None
+
     def assign(self, tps: Iterable[TopicPartition]) -> None:
         """Read these."""
         self._positions = dict.fromkeys(tps, 0)
@@ -128,6 +130,8 @@ class PlainConsumer(Reader):
 
 class GroupConsumer(Reader):
     """A member of a group, with callbacks at each rebalance."""
+
+    _fetcher: None = None
 
     def __init__(self, broker: Broker, **options: Any) -> None:
         super().__init__(broker)
