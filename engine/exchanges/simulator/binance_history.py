@@ -18,7 +18,7 @@ def trades(world: World, call: Call) -> list[dict[str, Any]]:
     m = market_of(world, call)
     book, now, form = world.prices.book(m), world.clock.now_ms(), fixed8 if m.is_spot else plain
     rows = []
-    for number, (price, seller) in enumerate(((book.bids[0][0], True), (book.asks[0][0], False))):
+    for number, (price, seller) in enumerate(((book.bid[0], True), (book.ask[0], False))):
         amounts = {"price": form(price), "qty": form(m.min_qty), "quoteQty": form(price * m.min_qty)}
         rows.append(
             {"id": now + number}

@@ -70,7 +70,7 @@ def _price(world: World, m: Market) -> dict[str, Any]:
 
 
 def _book_ticker(world: World, m: Market) -> dict[str, Any]:
-    (bid, bid_size), (ask, ask_size) = world.prices.book(m).bids[0], world.prices.book(m).asks[0]
+    (bid, bid_size), (ask, ask_size) = world.prices.book(m).bid, world.prices.book(m).ask
     sizes = {"bidPrice": bid, "bidQty": bid_size, "askPrice": ask, "askQty": ask_size}
     now = {} if m.is_spot else {"time": world.clock.now_ms(), "lastUpdateId": world.clock.now_ms() * 10}
     return {"symbol": m.id} | {key: _form(m, value) for key, value in sizes.items()} | now
@@ -105,7 +105,7 @@ def trades(world: World, call: Call) -> list[dict[str, Any]]:
     """GET aggTrades: the newest public trades are the touch of the book."""
     m = market_of(world, call)
     book, now = world.prices.book(m), world.clock.now_ms()
-    touches = [(book.bids[0], True), (book.asks[0], False)]
+    touches = [(book.bid, True), (book.ask, False)]
     rows = [
         {"a": now + i, "p": _form(m, p), "q": _form(m, m.min_qty), "f": now + i, "l": now + i, "T": now - 1 + i, "m": seller}
         for i, ((p, _), seller) in enumerate(touches)

@@ -100,10 +100,10 @@ def _ticker(world: World, m: Market) -> dict[str, Any]:
     opened = world.prices.opened(m)
     volume = (Decimal(50_000_000) / last).quantize(m.step)
     numbers = {
-        "bid1Price": book.bids[0][0],
-        "bid1Size": book.bids[0][1],
-        "ask1Price": book.asks[0][0],
-        "ask1Size": book.asks[0][1],
+        "bid1Price": book.bid[0],
+        "bid1Size": book.bid[1],
+        "ask1Price": book.ask[0],
+        "ask1Size": book.ask[1],
         "lastPrice": last,
         "prevPrice24h": opened,
         "highPrice24h": max(last, opened),
@@ -151,7 +151,7 @@ def recent_trades(world: World, call: Call) -> dict[str, Any]:
             "isRPITrade": False,
             "seq": str(now * 10 + i),
         }
-        for i, (price, side) in enumerate([(book.asks[0][0], "Buy"), (book.bids[0][0], "Sell")])
+        for i, (price, side) in enumerate([(book.ask[0], "Buy"), (book.bid[0], "Sell")])
     ]
     return {"category": category, "list": rows}
 

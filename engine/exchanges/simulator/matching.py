@@ -187,7 +187,7 @@ class Engine:
 
     def _crosses(self, ask: NewOrder) -> bool:
         book = self.prices.book(ask.market)
-        return ask.price >= book.asks[0][0] if ask.side == "BUY" else ask.price <= book.bids[0][0]
+        return ask.price >= book.ask[0] if ask.side == "BUY" else ask.price <= book.bid[0]
 
     def _taken(self, order: Order, quantity: Decimal) -> list[Level]:
         ask, book = order.ask, self.prices.book(order.market)

@@ -7,7 +7,8 @@ it is whole again for the next order, as if market makers had refilled it.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
@@ -31,12 +32,30 @@ class BookShape:
 
 @dataclass(slots=True)
 class Book:
-    """Best prices first."""
+    """Best prices first. What lies behind the best is made when somebody looks: a poll of all tickers must not hold up an order."""
 
     version: int
     mid: Decimal
-    bids: list[Level]
-    asks: list[Level]
+    bid: Level
+    ask: Level
+    behind: Callable[[], tuple[list[Level], list[Level]]]
+    _sides: tuple[list[Level], list[Level]] | None = None
+
+    def _look(self) -> tuple[list[Level], list[Level]]:
+        if self._sides is None:
+            bids, asks = self.behind()
+            self._sides = [self.bid, *bids], [self.ask, *asks]
+        return self._sides
+
+    @property
+    def bids(self) -> list[Level]:
+        """From the highest down."""
+        return self._look()[0]
+
+    @property
+    def asks(self) -> list[Level]:
+        """From the lowest up."""
+        return self._look()[1]
 
 
 class PricePath:
@@ -98,35 +117,50 @@ class PricePath:
         return book
 
     def _make(self, market: Market, version: int) -> Book:
-        shape, rng = self._shape, random.Random(f"{self._seed}:{market.venue}:{market.id}:{version}")
-        drift = Decimal(repr(round(rng.uniform(-shape.drift_bps, shape.drift_bps), 4))) * _BPS
+        shape, name = self._shape, f"{self._seed}:{market.venue}:{market.id}:{version}"
+        drift = Decimal(repr(round((2 * _share(name, "drift") - 1) * shape.drift_bps, 4))) * _BPS
         mid = self._prices[market.coin] * market.price_factor * (1 + drift)
         touch = self._touches.get(market.coin)
         if touch:
             mid = self._prices[market.coin]
-        bids, asks = self._side(market, mid, -1, rng), self._side(market, mid, 1, rng)
-        if touch:
-            bids, asks = [touch[0], *_beyond(bids, touch[0][0], -1)], [touch[1], *_beyond(asks, touch[1][0], 1)]
-        return Book(version, max(_on(mid, market.tick, ROUND_FLOOR), market.tick), bids, asks)
+        bid, ask = touch or (self._best(market, mid, -1, name), self._best(market, mid, 1, name))
 
-    def _side(self, market: Market, mid: Decimal, sign: int, rng: random.Random) -> list[Level]:
-        shape, levels = self._shape, []
-        away, last = shape.half_spread_bps, Decimal(0)
-        for index in range(shape.levels):
-            raw = mid * (1 + sign * Decimal(repr(round(away, 4))) * _BPS)
-            price = _on(raw, market.tick, ROUND_CEILING if sign > 0 else ROUND_FLOOR)
-            if last and (price - last) * sign <= 0:
+        def behind() -> tuple[list[Level], list[Level]]:
+            rng = random.Random(name)
+            return self._behind(market, mid, -1, bid, rng), self._behind(market, mid, 1, ask, rng)
+
+        return Book(version, max(_on(mid, market.tick, ROUND_FLOOR), market.tick), bid, ask, behind)
+
+    def _best(self, market: Market, mid: Decimal, sign: int, name: str) -> Level:
+        price = max(self._price(market, mid, sign, self._shape.half_spread_bps), market.tick)
+        return price, self._quantity(market, price, 0, _share(name, "bid" if sign < 0 else "ask"))
+
+    def _behind(self, market: Market, mid: Decimal, sign: int, best: Level, rng: random.Random) -> list[Level]:
+        shape, levels = self._shape, list[Level]()
+        away, last = shape.half_spread_bps, best[0]
+        for index in range(1, shape.levels):
+            away += shape.gap_bps * (0.5 + rng.random())
+            price = self._price(market, mid, sign, away)
+            if (price - last) * sign <= 0:
                 price = last + sign * market.tick
             if price <= 0:
                 break
-            quote = Decimal(round(shape.top_quote * (0.5 + rng.random()) * (1 + index / 4)))
-            levels.append((price, max(_on(quote / price, market.step, ROUND_FLOOR), market.step)))
-            last, away = price, away + shape.gap_bps * (0.5 + rng.random())
+            levels.append((price, self._quantity(market, price, index, rng.random())))
+            last = price
         return levels
 
+    def _price(self, market: Market, mid: Decimal, sign: int, away_bps: float) -> Decimal:
+        raw = mid * (1 + sign * Decimal(repr(round(away_bps, 4))) * _BPS)
+        return _on(raw, market.tick, ROUND_CEILING if sign > 0 else ROUND_FLOOR)
 
-def _beyond(levels: list[Level], best: Decimal, sign: int) -> list[Level]:
-    return [level for level in levels if (level[0] - best) * sign > 0]
+    def _quantity(self, market: Market, price: Decimal, index: int, share: float) -> Decimal:
+        quote = Decimal(round(self._shape.top_quote * (0.5 + share) * (1 + index / 4)))
+        return max(_on(quote / price, market.step, ROUND_FLOOR), market.step)
+
+
+def _share(name: str, what: str) -> float:
+    """A number from 0 to 1 that the name alone decides."""
+    return zlib.crc32(f"{name}:{what}".encode()) / 0xFFFFFFFF
 
 
 def _on(value: Decimal, step: Decimal, rounding: str) -> Decimal:
