@@ -17,6 +17,7 @@ from engine.config import Settings
 from engine.domain.messages import AccountChecked, Execution
 from engine.errors import ConfigInvalid
 from engine.executor.accounts import load_master_key, verify_vault
+from engine.executor.accounts.directory import papers_of
 from engine.executor.accounts.paper import paper_venue
 from engine.log.pulse import newest_records
 from engine.topology import DEAD, EXECUTIONS, REJECTED, SIGNALS, shard_of
@@ -28,8 +29,11 @@ SELECT u.follower_key AS follower, u.preferred_exchange AS venue, u.mode, extrac
 FROM users AS u LEFT JOIN account_equity AS e ON e.user_id = u.id AND e.venue = u.preferred_exchange
 WHERE u.origin = 'log' AND u.copy_trading_enabled AND u.mode IN ('live', 'paper') ORDER BY u.follower_key
 """
-HAS_VAULT: Final = "SELECT to_regclass('vault.credentials') IS NOT NULL AS there"
-CREDENTIALS: Final = "SELECT follower_id, venue FROM vault.credentials"
+HAS_VAULT: Final = (
+    "SELECT EXISTS (SELECT FROM information_schema.columns WHERE table_schema = 'vault' AND table_name = 'credentials'"
+    " AND column_name = 'kind') AS there"
+)
+CREDENTIALS: Final = "SELECT follower_id, venue, kind FROM vault.credentials"
 FRESH_S: Final = 60.0
 """Equity that is older is not known: opens are refused."""
 LOOKED_AT: Final = 50_000
@@ -38,6 +42,7 @@ NAMED: Final = 3
 SIMULATOR_WAIT_S: Final = 3.0
 _DECODER: Final = msgspec.json.Decoder(Execution)
 NEW_KEYS: Final = "remora vault add {follower} --venue {venue} --api-key KEY"
+NEW_PAPER: Final = "remora vault add {follower} --venue {venue} --open-paper"
 Row = dict[str, Any]
 
 
@@ -45,7 +50,7 @@ async def check_vault(settings: Settings) -> list[Finding]:
     """A master key is there and opens every credential."""
     [row] = await asyncio.to_thread(query, settings, HAS_VAULT)
     if not row["there"]:
-        return [Finding("There is no vault for exchange credentials.", "remora init")]
+        return [Finding("There is no vault for exchange credentials, or it is one of an older version.", "remora init")]
     try:
         master = load_master_key(settings)
     except ConfigInvalid as error:
@@ -61,8 +66,8 @@ async def check_vault(settings: Settings) -> list[Finding]:
     whose = f"{len(bad)} of {good + len(bad)} credentials do not open under the master key {master.fingerprint} ({_some(bad)})."
     if not good:
         return [Finding(f"{whose} It is not the key of this vault.", "export REMORA_MASTER_KEY_FILE=FILE_OF_THE_RIGHT_KEY")]
-    follower, venue = bad[0].rsplit(" ", 1)
-    return [Finding(whose, NEW_KEYS.format(follower=follower, venue=venue))]
+    follower, venue, *kind = bad[0].split(" ")
+    return [Finding(whose, (NEW_PAPER if kind == ["paper"] else NEW_KEYS).format(follower=follower, venue=venue))]
 
 
 def _some(names: list[str]) -> str:
@@ -72,20 +77,27 @@ def _some(names: list[str]) -> str:
 async def check_accounts(settings: Settings) -> list[Finding]:
     """Each follower who trades has keys; each one in mode live has fresh equity and was allowed to trade."""
     rows = await asyncio.to_thread(query, settings, FOLLOWERS)
-    stored = {(row["follower_id"], row["venue"]) for row in await asyncio.to_thread(query, settings, CREDENTIALS)}
+    beside = papers_of(settings) == "beside"
+    stored = {
+        (row["follower_id"], row["venue"], mode)
+        for row in await asyncio.to_thread(query, settings, CREDENTIALS)
+        for mode in ("live", "paper")
+        if row["kind"] in ("", mode) or not beside
+    }
     live = [row for row in rows if row["mode"] == "live"]
     refused = await _refused(settings, [row["follower"] for row in live]) if live else {}
     found = [finding for row in live for finding in _of_live(row, stored, refused)]
-    keyless = [row["follower"] for row in rows if row["mode"] == "paper" and (row["follower"], row["venue"]) not in stored]
+    keyless = [row for row in rows if row["mode"] == "paper" and (row["follower"], row["venue"], "paper") not in stored]
     if keyless:
-        fix = f"remora vault add {keyless[0]} --venue VENUE --open-paper"
-        found.append(warning(f"{len(keyless)} followers in mode paper have no account ({_some(keyless)}): they copy nothing.", fix))
+        whose = _some([row["follower"] for row in keyless])
+        fix = NEW_PAPER.format(**keyless[0])
+        found.append(warning(f"{len(keyless)} followers in mode paper have no account ({whose}): they copy nothing.", fix))
     return found
 
 
-def _of_live(row: Row, stored: set[tuple[str, str]], refused: dict[tuple[str, str], tuple[str, ...]]) -> Iterator[Finding]:
+def _of_live(row: Row, stored: set[tuple[str, str, str]], refused: dict[tuple[str, str], tuple[str, ...]]) -> Iterator[Finding]:
     follower, venue, account = row["follower"], row["venue"], (row["follower"], row["venue"])
-    if account not in stored:
+    if (*account, "live") not in stored:
         yield Finding(f"{follower} is live on {venue} and has no keys there.", NEW_KEYS.format(**row))
     elif reasons := refused.get(account):
         hedged = reasons == ("hedge_mode",)
@@ -97,7 +109,7 @@ def _of_live(row: Row, stored: set[tuple[str, str]], refused: dict[tuple[str, st
 
 
 async def _refused(settings: Settings, followers: list[str]) -> dict[tuple[str, str], tuple[str, ...]]:
-    """The newest word of an executor on each account, as far as its shard's newest executions tell."""
+    """The newest word of an executor on each account for live orders, as far as its shard's newest executions tell."""
     found: dict[tuple[str, str], tuple[str, ...]] = {}
     for shard in sorted({shard_of(follower, settings.partitions) for follower in followers}):
         async for records in newest_records(settings, EXECUTIONS, shard, LOOKED_AT):
@@ -105,6 +117,8 @@ async def _refused(settings: Settings, followers: list[str]) -> dict[tuple[str, 
                 if record.value and b'"AccountChecked"' in record.value:
                     checked = _DECODER.decode(record.value)
                     assert isinstance(checked, AccountChecked)
+                    if checked.mode == "paper":
+                        continue
                     found[checked.follower_id, checked.venue] = checked.reasons
     return found
 

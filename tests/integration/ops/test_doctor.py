@@ -118,17 +118,19 @@ async def test_rights_too_few_and_too_many(bare: Settings) -> None:
 async def test_keys_that_do_not_fit(bare: Settings) -> None:
     with psycopg.connect(bare.database_url.get_secret_value(), autocommit=True) as connection:
         add_credential(connection, load_master_key(bare), "alice", "binance", SecretStr("key"), SecretStr("secret"))
+        add_credential(connection, load_master_key(bare), "bob", "bybit", SecretStr("key"), SecretStr("secret"), paper=True)
         connection.execute(FOLLOWER, (1, "alice", "binance", "live"))
         connection.execute(FOLLOWER, (2, "bob", "bybit", "live"))
         connection.execute(FOLLOWER, (3, "carol", "bybit", "paper"))
     [other] = await check_vault(bare.model_copy(update={"master_key": new_master_key()}))
-    assert "1 of 1 credentials do not open" in other.text and "alice binance" in other.text
+    assert "2 of 2 credentials do not open" in other.text and "alice binance" in other.text
     [none] = await check_vault(bare.model_copy(update={"master_key": None}))
     assert none.fix.startswith("remora vault new-key FILE")
-    silent, keyless, paper = await check_accounts(bare)
+    assert (await check_accounts(bare.model_copy(update={"exchange_url": "http://127.0.0.1:1"})))[1].text.startswith("The equity of bob")
+    silent, keyless, paper = await check_accounts(bare.model_copy(update={"paper_url": "http://127.0.0.1:1"}))
     assert silent.text == "The equity of alice on binance is never reported: its opens are skipped, equity_unknown."
     assert keyless == Finding("bob is live on bybit and has no keys there.", "remora vault add bob --venue bybit --api-key KEY")
-    assert paper.severity == "warning" and "carol" in paper.text
+    assert paper.severity == "warning" and paper.fix == "remora vault add carol --venue bybit --open-paper"
     [away] = await check_paper(bare)
     assert "there is no paper venue" in away.text
     [gone] = await check_paper(bare.model_copy(update={"paper_url": "http://127.0.0.1:1"}))
