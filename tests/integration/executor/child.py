@@ -53,7 +53,7 @@ def install(point: Point) -> None:
         return offset
 
     journal.Journal.append = wrapped  # type: ignore[method-assign]
-    for adapter in (binance.Binance, bybit._Bybit):
+    for adapter in (binance.Binance, bybit.Bybit):
         adapter.place = _posted(adapter.place, point)  # type: ignore[method-assign]
 
 

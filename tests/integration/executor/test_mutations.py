@@ -161,8 +161,8 @@ def fetch_by_client_order_id(patch: pytest.MonkeyPatch) -> None:
         found = await find(self, keys, order)
         return found, found is None
 
-    patch.setattr(bybit._Bybit, "find", find)
-    patch.setattr(bybit._Bybit, "search", search)
+    patch.setattr(bybit.Bybit, "find", find)
+    patch.setattr(bybit.Bybit, "search", search)
 
 
 def no_attempt_record(patch: pytest.MonkeyPatch) -> None:
