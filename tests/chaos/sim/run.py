@@ -43,9 +43,9 @@ async def _direct(world: World, workload: Workload, observer: Observer) -> bool:
     until = world.loop.time() + QUIET_LIMIT_S
     while world.loop.time() < until:
         await rest(1.0)
-        if observer.at_rest():
+        if observer.at_rest() and world.whole():
             await rest(1.5)
-            if observer.at_rest():
+            if observer.at_rest() and world.whole():
                 await _settle_down(world, observer)
                 return True
     return False

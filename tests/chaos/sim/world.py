@@ -108,6 +108,10 @@ class World:
         if self.lives[role, instance] is dead and not self.frozen:
             self.launch(role, instance)
 
+    def whole(self) -> bool:
+        """Nobody is waited for to be started again."""
+        return all(process.alive for process in self.lives.values())
+
     def _stopped(self, process: Process) -> None:
         self.stops += 1
         for member in process.members:
