@@ -28,6 +28,7 @@ from engine.agents.transport import LogConsumer, LogTransport, Notice, Placement
 from engine.config import Settings
 from engine.fate import die, end_within, is_cancelled
 from engine.lifecycle import announce_ready
+from engine.log.reach import asking, clearly
 from engine.topology import Topic
 
 log = logging.getLogger(__name__)
@@ -132,21 +133,22 @@ def consume(app: LogApp, settings: Settings, topics: Iterable[Topic], handle: Ha
 
 
 async def run_worker(app: LogApp, settings: Settings, role: str, **facts: str | int) -> None:
-    """Run the app in this loop until SIGTERM or SIGINT; if it crashes, end the process."""
+    """Run the app in this loop until SIGTERM or SIGINT; if it crashes, end the process. Raises `DependencyUnreachable`."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     app.in_worker = True
     app.finalize()
-    await app.start()
+    with asking(settings):
+        await app.start()
     announce_ready(settings, role, **facts)
     waits = {asyncio.ensure_future(wait) for wait in (stop.wait(), app._crashed.wait())}
     _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for wait in pending:
         wait.cancel()
     if app._crashed.is_set():
-        die(app.crash_reason or RuntimeError("the Faust app crashed"))
+        die(clearly(settings, app.crash_reason or RuntimeError("the Faust app crashed")))
     end_within(STOP_S)
     await app.stop()
 

@@ -35,6 +35,31 @@ async def test_a_role_without_kafka(role: str, tmp_path: Path) -> None:
     assert b"Traceback" not in said
 
 
+GONE = f"""
+import asyncio
+from pathlib import Path
+from engine.agents.app import build_app, run_loop, run_worker
+from engine.agents.sequencer import Sequencer
+from engine.config import Settings
+from engine.log.writer import build_producer
+
+async def main():
+    settings = Settings(kafka={NOBODY!r}, data_dir=Path({{folder!r}}))
+    await run_worker(Sequencer(settings, build_producer(settings, "test")).app, settings, "sequencer")
+
+run_loop(main())
+"""
+
+
+async def test_a_broker_that_goes_before_the_group_is_joined(tmp_path: Path) -> None:
+    """The topics were looked at, the producer stands: what is left to fail is Faust's own consumer."""
+    program = GONE.format(folder=str(tmp_path))
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stderr=asyncio.subprocess.PIPE)
+    _, said = await process.communicate()
+    assert process.returncode == DependencyUnreachable.exit_code, said.decode()
+    assert f"Kafka at {NOBODY} did not answer" in said.decode()
+
+
 async def test_a_market_report_that_is_not_written_ends_the_executor_clearly(rig: Rig) -> None:
     executor = Executor(rig.settings)
     send = executor.producer.send_and_wait
