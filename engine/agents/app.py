@@ -26,7 +26,7 @@ from faust.types.tuples import Message
 
 from engine.agents.transport import LogConsumer, LogTransport, Notice, Placement, Positions
 from engine.config import Settings
-from engine.fate import die, end_within, is_cancelled
+from engine.fate import die, end_within, is_cancelled, own_cancellations
 from engine.lifecycle import announce_ready
 from engine.log.reach import asking, clearly
 from engine.topology import Topic
@@ -132,6 +132,15 @@ def consume(app: LogApp, settings: Settings, topics: Iterable[Topic], handle: Ha
             die(error)
 
 
+async def or_die(work: Callable[[], Awaitable[None]]) -> None:
+    """A task that the process cannot do without: its error, or its end by a cancellation that nobody asked for, ends the process."""
+    try:
+        with own_cancellations():
+            await work()
+    except Exception as error:
+        die(error)
+
+
 async def run_worker(app: LogApp, settings: Settings, role: str, **facts: str | int) -> None:
     """Run the app in this loop until SIGTERM or SIGINT; if it crashes, end the process. Raises `DependencyUnreachable`."""
     stop = asyncio.Event()
@@ -160,10 +169,10 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
     gc.set_threshold(50_000, 20, 50)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     with asyncio.Runner() as runner:
-        runner.run(_or_die(main))
+        runner.run(_main(main))
 
 
-async def _or_die(main: Coroutine[Any, Any, None]) -> None:
+async def _main(main: Coroutine[Any, Any, None]) -> None:
     try:
         await main
     except Exception as error:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, cast
 
 from aiokafka import AIOKafkaProducer
@@ -20,7 +20,7 @@ from faust.types import TP
 from faust.types.tuples import Message
 
 from engine.agents import meters
-from engine.agents.app import LogApp, build_app, consume, run_loop, run_worker
+from engine.agents.app import LogApp, build_app, consume, or_die, run_loop, run_worker
 from engine.agents.seq_queue import ReleaseDesk
 from engine.agents.seq_resume import answered_through, codes_by_topic, holds_records, resume_positions
 from engine.agents.seq_route import TICK, Refused, Routed, Router, Source
@@ -29,7 +29,6 @@ from engine.contracts.check import RawRecord
 from engine.contracts.envelope import Headers
 from engine.domain.messages import ReleaseSignals
 from engine.errors import LogCorrupt
-from engine.fate import die, own_cancellations
 from engine.log.inbox import ALL_SHARDS, InboxAppend, InboxWriter
 from engine.log.publish import Publisher
 from engine.log.topics import ensure_topics
@@ -199,20 +198,12 @@ class Sequencer:
         await self._desk.work()
 
 
-async def _or_die(work: Callable[[], Awaitable[None]]) -> None:
-    try:
-        with own_cancellations():
-            await work()
-    except Exception as error:
-        die(error)
-
-
 async def run(settings: Settings) -> None:
     """The sequencer process, until SIGTERM or an error."""
     await ensure_topics(settings)
     producer = await start_producer(settings, f"remora-{ROLE}-{settings.instance}")
     sequencer = Sequencer(settings, producer)
-    jobs = [asyncio.create_task(_or_die(job)) for job in (sequencer.work, sequencer.tick, sequencer.answer_requests)]
+    jobs = [asyncio.create_task(or_die(job)) for job in (sequencer.work, sequencer.tick, sequencer.answer_requests)]
     async with meters.SEQUENCER.serve(settings, sequencer.samples):
         await run_worker(sequencer.app, settings, ROLE)
     for job in jobs:

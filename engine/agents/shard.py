@@ -11,13 +11,14 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
 
 from engine.agents import meters
+from engine.agents.app import or_die
 from engine.agents.loading import load_shard
 from engine.config import Settings
 from engine.domain.events import RoundCommitted
@@ -25,7 +26,6 @@ from engine.domain.messages import TradeCommand
 from engine.domain.shard import decide, dump_state, fold_marker
 from engine.domain.state import ShardState
 from engine.errors import LogCorrupt
-from engine.fate import die, own_cancellations
 from engine.log.codec import decode_inbox, encode_event
 from engine.log.consume import end_of, open_consumer
 from engine.log.reader import Position, behind, chain
@@ -84,14 +84,7 @@ class Shard:
         self.next_inbox, self._backlog_end = self.position.inbox_position, loaded.inbox_end
         self._queued_through = self._sent_through = self.state.command_seq - len(self.state.outbox)
         self._queue_commands()
-        self._tasks = [asyncio.create_task(self._or_die(self._work)), asyncio.create_task(self._or_die(self._send))]
-
-    async def _or_die(self, work: Callable[[], Awaitable[None]]) -> None:
-        try:
-            with own_cancellations():
-                await work()
-        except Exception as error:
-            die(error)
+        self._tasks = [asyncio.create_task(or_die(self._work)), asyncio.create_task(or_die(self._send))]
 
     def put(self, item: InboxItem) -> None:
         """Take the next inbox record. The inbox has no gaps: anything but the next offset ends the process."""
@@ -240,7 +233,7 @@ class Shard:
         if due and (self._snapshot_task is None or self._snapshot_task.done()):
             self._snapshot_id = self.position.next_id
             chunks = list(dump_state(self.state))
-            self._snapshot_task = asyncio.create_task(self._or_die(partial(self._snapshot, self.position, chunks)))
+            self._snapshot_task = asyncio.create_task(or_die(partial(self._snapshot, self.position, chunks)))
 
     async def _snapshot(self, position: Position, chunks: Iterable[bytes]) -> None:
         slot, self._slot = self._slot, 1 - self._slot

@@ -35,6 +35,11 @@ LONGEST_WAIT_S: Final = 2.0
 """Longest wait for a budget that holds up the reports of other accounts."""
 
 
+def _whose(account: Account, journal: Journal) -> dict[str, Any]:
+    """What every report of an account begins with."""
+    return {"epoch": journal.epoch, "follower_id": account.follower_id, "venue": account.venue, "mode": account.mode}
+
+
 class AccountReports:
     """Keeps every account's equity and positions reported."""
 
@@ -148,7 +153,6 @@ class AccountReports:
         try:
             view = await self._exchanges[venue].account(keys, self._marks.get(venue, {}))
         except CallFailed as error:
-            REPORTS.labels(venue, "failed").inc()
             self._failed(account, error)
             return
         REPORTS.labels(venue, "read").inc()
@@ -177,15 +181,13 @@ class AccountReports:
         try:
             found = await self._exchanges[account.venue].open_orders(keys)
         except CallFailed as error:
-            REPORTS.labels(account.venue, "failed").inc()
             self._failed(account, error)
             return
         self._orders_due[account] = began + self._orders_interval_s
-        follower, venue, mode = account
-        report = OpenOrdersReported(epoch=journal.epoch, follower_id=follower, venue=venue, orders=found, at=at, mode=mode)
-        await journal.append(report, follower)
+        await journal.append(OpenOrdersReported(**_whose(account, journal), orders=found, at=at), account.follower_id)
 
     def _failed(self, account: Account, error: CallFailed) -> None:
+        REPORTS.labels(account.venue, "failed").inc()
         log.info("%s not read: %s", account, error)
         if error.judgement.hint is Hint.LIMITED:
             self._limits.pause(account, error.judgement)
@@ -193,8 +195,7 @@ class AccountReports:
         self._plan(account, time.monotonic() + (max(self._interval_s, RETRY_S) if slow else RETRY_S))
 
     async def _append(self, account: Account, journal: Journal, view: AccountView, in_flight: int, at: int) -> None:
-        follower, venue, mode = account
-        whose: dict[str, Any] = {"epoch": journal.epoch, "follower_id": follower, "venue": venue, "mode": mode}
+        whose, follower = _whose(account, journal), account.follower_id
         equity = EquityReported(**whose, equity=view.equity, available=view.available, at=at)
         positions = PositionsReported(**whose, positions=view.positions, in_flight=in_flight, at=at)
         await asyncio.gather(journal.append(equity, follower), journal.append(positions, follower))
@@ -217,14 +218,6 @@ class AccountReports:
             log.info("%s not checked: %s", account, error)
             return ("check_failed",)
         self._checked[account] = reasons
-        checked = AccountChecked(
-            epoch=journal.epoch,
-            follower_id=account.follower_id,
-            venue=account.venue,
-            allowed=not reasons,
-            reasons=reasons,
-            at=self._now(),
-            mode=account.mode,
-        )
+        checked = AccountChecked(**_whose(account, journal), allowed=not reasons, reasons=reasons, at=self._now())
         await journal.append(checked, account.follower_id)
         return reasons
