@@ -20,7 +20,7 @@ demo: setup
 	$(BIN)/remora demo
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term --cov-fail-under=90
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=90
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -185,7 +185,10 @@ class Shards(ConsumerRebalanceListener):
 
     async def commit_once(self) -> None:
         """Commit what has changed."""
-        points = {shard: point for shard in self.owned.values() if not shard.paused and (point := shard.resume_point())}
+        await self._commit([shard for shard in self.owned.values() if not shard.paused])
+
+    async def _commit(self, shards: list[Shard]) -> None:
+        points = {shard: point for shard in shards if (point := shard.resume_point())}
         if not points:
             return
         offsets = {
@@ -201,8 +204,10 @@ class Shards(ConsumerRebalanceListener):
             shard.committed = point
 
     async def stop(self) -> None:
-        """Leave the group."""
+        """Leave the group once what was said is written and committed: the journals need the producer, and the next owner reads less."""
+        held = [shard for number, shard in self.owned.items() if number not in self._loading_now()]
         for task in self._loading.values():
             task.cancel()
-        await self.commit_once()
+        await asyncio.gather(*(shard.journal.drain() for shard in held))
+        await self._commit(held)
         await stop_consumer(self._consumer)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from engine.domain.messages import OrderAttempted, PlaceOrder, TradeCommand
+from engine.domain.messages import EquityReported, OrderAttempted, PlaceOrder, TradeCommand
 from engine.errors import FencedOut, LogCorrupt
+from engine.exchanges.wire import now_ms
 from engine.executor.takeover import read_hint
 from engine.topology import EXECUTIONS, TRADE_COMMANDS, shard_of
 from tests.integration.executor.rig import _ENCODER, Rig
@@ -49,6 +52,34 @@ async def test_the_next_life_starts_at_the_hint(rig: Rig) -> None:
         assert executor.shards.owned[shard].seqs.watermark == rig.seqs[shard]
     attempts = [record for _, _, record in await rig.executions() if isinstance(record, OrderAttempted)]
     assert len(attempts) == 12
+
+
+async def test_a_stop_writes_and_commits_what_was_said(rig: Rig) -> None:
+    """Records that wait behind a slow write when the stop comes: the producer outlives them, and the next life starts behind them."""
+    await _accounts(rig)
+    [order] = await _orders(rig, 1, ("f1",))
+    shard, said = shard_of("f1", rig.settings.partitions), 3
+    async with rig.running() as executor:
+        await rig.send(order)
+        await _each_once(rig, [order])
+        journal, send = executor.shards.owned[shard].journal, executor.producer.send_batch
+
+        async def slow(*arguments: Any, **options: Any) -> Any:
+            await asyncio.sleep(0.5)
+            return await send(*arguments, **options)
+
+        executor.producer.send_batch = slow
+        futures = []
+        for number in range(said):
+            money = Decimal(number)
+            report = EquityReported(
+                epoch=journal.epoch, follower_id="f1", venue="binance", equity=money, available=money, at=now_ms(), mode="live"
+            )
+            futures.append(journal.append(report, "f1"))
+            await asyncio.sleep(0.1)
+    assert all(future.done() and future.exception() is None for future in futures)
+    hint = await read_hint(rig.settings, shard)
+    assert hint is not None and hint[1].executions > max(future.result() for future in futures)
 
 
 @pytest.mark.parametrize("metadata", ["", "not a hint"])
