@@ -23,6 +23,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from engine.config import Settings
 from engine.errors import DependencyUnreachable, FencedOut, LogCorrupt
+from engine.fate import CUT_SHORT
 
 log = logging.getLogger(__name__)
 Kind = Literal["counter", "gauge", "histogram"]
@@ -33,6 +34,7 @@ CAUSES: Final = {
     "0": "stopped",
     "-15": "stopped",
     "-9": "killed",
+    str(CUT_SHORT): "stop_cut_short",
     str(FencedOut.exit_code): "fenced_out",
     str(LogCorrupt.exit_code): "log_corrupt",
     str(DependencyUnreachable.exit_code): "dependency_unreachable",

@@ -113,7 +113,7 @@ async def test_served_where_the_settings_say_while_the_role_runs(monkeypatch: py
     monkeypatch.setattr(meters, "BIND_AGAIN_S", 0.01)
     port, made = free_port(), Meters("role")
     state = made.gauge("remora_state", "State.")
-    settings = Settings(metrics_port=port, exits="70,-9,70,3")
+    settings = Settings(metrics_port=port, exits="70,-9,70,3,143")
     taken = socket.create_server(("127.0.0.1", port))
     async with made.serve(settings, lambda: [(state, (), 7)]):
         await asyncio.sleep(0)
@@ -126,6 +126,7 @@ async def test_served_where_the_settings_say_while_the_role_runs(monkeypatch: py
             (("cause", "fenced_out"), ("exit_code", "70")): 2,
             (("cause", "killed"), ("exit_code", "-9")): 1,
             (("cause", "failed"), ("exit_code", "3")): 1,
+            (("cause", "stop_cut_short"), ("exit_code", "143")): 1,
         }
     assert await fetch(port) is None
     assert not [name for name, _ in samples(made.page()) if name == "remora_state"]
