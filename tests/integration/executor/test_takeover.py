@@ -62,21 +62,31 @@ async def test_a_stop_writes_and_commits_what_was_said(rig: Rig) -> None:
     async with rig.running() as executor:
         await rig.send(order)
         await _each_once(rig, [order])
-        journal, send = executor.shards.owned[shard].journal, executor.producer.send_batch
+        journal, closed, written = executor.shards.owned[shard].journal, asyncio.Event(), asyncio.Event()
+        send, drain, stop = executor.producer.send_batch, journal.drain, executor.producer.stop
 
-        async def slow(*arguments: Any, **options: Any) -> Any:
-            await asyncio.sleep(0.5)
+        async def held(*arguments: Any, **options: Any) -> Any:
+            await written.wait()
             return await send(*arguments, **options)
 
-        executor.producer.send_batch = slow
-        futures = []
-        for number in range(said):
-            money = Decimal(number)
+        async def drained() -> None:
+            written.set()
+            await drain()
+
+        async def stopped() -> None:
+            await stop()
+            closed.set()
+            written.set()
+
+        executor.producer.send_batch, journal.drain, executor.producer.stop = held, drained, stopped
+        money, futures = Decimal(1), []
+        for _ in range(said):
             report = EquityReported(
                 epoch=journal.epoch, follower_id="f1", venue="binance", equity=money, available=money, at=now_ms(), mode="live"
             )
             futures.append(journal.append(report, "f1"))
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0)
+    assert closed.is_set()
     assert all(future.done() and future.exception() is None for future in futures)
     hint = await read_hint(rig.settings, shard)
     assert hint is not None and hint[1].executions > max(future.result() for future in futures)
