@@ -84,8 +84,7 @@ class Binance:
         return symbol.split("/")[0]
 
     def _id(self, symbol: str) -> str:
-        market: str = self.rack.prototype.markets[symbol]["id"]
-        return market
+        return self.rack.market_id(symbol)
 
     def _state(self, raw: dict[str, Any], base: str) -> OrderState:
         raise NotImplementedError

@@ -64,8 +64,7 @@ class Bybit:
         return Answer(judge_bybit(reply, request.client_id))
 
     def _id(self, symbol: str) -> str:
-        market: str = self.rack.prototype.markets[symbol]["id"]
-        return market
+        return self.rack.market_id(symbol)
 
     async def _ask(self, keys: Credential, method: str, query: dict[str, Any]) -> dict[str, Any]:
         raw = await self.rack.read(keys, lambda ex: getattr(ex, method)({"category": self.category} | query))

@@ -134,6 +134,11 @@ class WireRack:
             else:
                 wire.ex.session = None
 
+    def market_id(self, symbol: str) -> str:
+        """The venue's name of a market; of one that it no longer lists too: what was placed there is still asked for."""
+        market = self.prototype.markets.get(symbol)
+        return str(market["id"]) if market else symbol.partition(":")[0].replace("/", "")
+
     async def read(self, keys: Credential | None, call: Callable[[Any], Awaitable[Any]]) -> Any:
         """One read on a clone; raises `CallFailed`."""
         with self.take(keys) as wire:

@@ -15,7 +15,7 @@ from engine.domain.ids import command_id
 from engine.domain.messages import PlaceOrder
 from engine.domain.values import Venue
 from engine.exchanges import binance, binance_usdm, bybit
-from engine.exchanges.port import CallFailed, Credential, Exchange, OrderRequest, Verdict
+from engine.exchanges.port import CallFailed, Credential, Exchange, Hint, OrderRequest, Verdict
 from engine.exchanges.session import open_net
 from engine.exchanges.simulator import Options, Simulator
 from engine.exchanges.simulator.wire import Call
@@ -238,3 +238,20 @@ async def test_modes_that_refuse_live_trading(desk: Desk, flags: dict[str, Any],
     assert await desk.exchange.check(desk.keys) == ()
     register(desk.simulator, reset=True, **flags)
     assert await desk.exchange.check(desk.keys) == (reason,)
+
+
+@at("binance", "binanceusdm", "bybit", "bybitlinear")
+async def test_a_market_that_the_venue_no_longer_lists_ends_nothing_but_its_own_orders(desk: Desk) -> None:
+    """A market that goes from the venue's list while an order there is in doubt: the order is still found, a new one is refused here."""
+    order = desk.order("90000")
+    sent = await desk.place(order)
+    markets = desk.exchange.rack.prototype.markets  # type: ignore[attr-defined]
+    gone = {symbol: market for symbol, market in markets.items() if symbol != order.symbol}
+    desk.exchange.rack.prototype.set_markets(list(gone.values()))  # type: ignore[attr-defined]
+    desk.exchange.rack._drop_idle()  # type: ignore[attr-defined]
+    found, absent = await desk.exchange.search(desk.keys, order, sent)
+    assert found is not None and not absent and found.filled == Decimal("0.01")
+    assert (await desk.exchange.set_leverage(desk.keys, order.symbol, Decimal(2))).verdict is Verdict.ACCEPTED
+    again = OrderRequest("x" * 32, order.symbol, "buy", order.quantity, order.limit_price, False, now_ms(), 5000)
+    answer = await desk.exchange.place(desk.keys, again)
+    assert (answer.judgement.verdict, answer.judgement.hint) == (Verdict.NOT_SENT, Hint.LOCAL)
