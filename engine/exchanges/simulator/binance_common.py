@@ -33,6 +33,7 @@ _SPOT: Final = {
     "notional_low": (-1013, "Filter failure: NOTIONAL"),
     "notional_high": (-1013, "Filter failure: NOTIONAL"),
     "open_orders": (-1013, "Filter failure: MAX_NUM_ORDERS"),
+    "waiting_orders": (-1013, "Filter failure: MAX_NUM_ALGO_ORDERS"),
 }
 _USDM: Final = {
     "duplicate_client_id": (-4116, "ClientOrderId is duplicated."),
@@ -49,6 +50,8 @@ _USDM: Final = {
     "quantity_high": (-4005, "Quantity greater than max quantity."),
     "market_quantity_high": (-4005, "Quantity greater than max quantity."),
     "open_orders": (-2025, "Reach max open order limit."),
+    "waiting_orders": (-4045, "Reach max stop order limit."),
+    "position_high": (-2027, "Exceeded the maximum allowable position at current leverage."),
     "price_tick": (-4014, "Price not increased by tick size."),
     "price_range": (-4016, "Limit price can't be higher than {high}."),
 }

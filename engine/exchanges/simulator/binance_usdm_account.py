@@ -7,13 +7,17 @@ from decimal import Decimal
 from typing import Any, Final
 
 from engine.exchanges.simulator import binance_market, binance_usdm, margin
-from engine.exchanges.simulator.binance_common import market_of, optional_market, required
+from engine.exchanges.simulator.binance_common import market_of, missing, optional_market, required
 from engine.exchanges.simulator.model import ZERO, Market, Position, plain
 from engine.exchanges.simulator.wire import Call, VenueError
 from engine.exchanges.simulator.world import Route, World
 
 _MAINTENANCE: Final = Decimal("0.005")
 _EIGHT: Final = Decimal("1e-8")
+
+
+def _cap(market: Market, leverage: int) -> str:
+    return str(margin.most_notional(market, leverage))
 
 
 def _text(value: Decimal) -> str:
@@ -68,7 +72,7 @@ def _in_account(world: World, call: Call, position: Position) -> dict[str, Any]:
     kept = ("symbol", "initialMargin", "maintMargin", "positionInitialMargin", "openOrderInitialMargin", "entryPrice", "breakEvenPrice")
     also = ("positionSide", "positionAmt", "notional", "isolatedMargin", "isolatedWallet", "updateTime", "bidNotional", "askNotional")
     extra = {"unrealizedProfit": risk["unRealizedProfit"], "leverage": str(leverage), "isolated": mode == "ISOLATED"}
-    return {name: risk[name] for name in kept + also} | extra | {"maxNotional": "100000000"}
+    return {name: risk[name] for name in kept + also} | extra | {"maxNotional": _cap(position.market, leverage)}
 
 
 def _risk(world: World, call: Call, position: Position) -> dict[str, Any]:
@@ -118,7 +122,8 @@ def positions_v2(world: World, call: Call) -> list[dict[str, Any]]:
 
 def _settings(world: World, call: Call, market: Market) -> dict[str, Any]:
     mode = "isolated" if call.owner.margin_type.get(market.id) == "ISOLATED" else "cross"
-    leverage = {"leverage": str(call.owner.leverage_of(market)), "maxNotionalValue": "100000000"}
+    number = call.owner.leverage_of(market)
+    leverage = {"leverage": str(number), "maxNotionalValue": _cap(market, number)}
     return {"marginType": mode, "isAutoAddMargin": "false"} | leverage
 
 
@@ -135,15 +140,18 @@ def set_leverage(world: World, call: Call) -> dict[str, Any]:
     required(call.params, "leverage")
     if not 1 <= leverage <= market.max_leverage:
         raise VenueError(-4028, f"Leverage {leverage} is not valid")
+    cap, held = margin.most_notional(market, leverage), (p for p in call.owner.positions.values() if p.market is market)
+    if any(margin.notional(position, world.prices) > cap for position in held):
+        raise VenueError(-2027, "Exceeded the maximum allowable position at current leverage.")
     call.owner.leverage[market.id] = leverage
-    return {"symbol": market.id, "leverage": leverage, "maxNotionalValue": "100000000"}
+    return {"symbol": market.id, "leverage": leverage, "maxNotionalValue": _cap(market, leverage)}
 
 
 def set_margin_type(world: World, call: Call) -> dict[str, Any]:
     """POST marginType: changed only while the market is flat and has no orders."""
     market, wanted, owner = market_of(world, call), required(call.params, "marginType"), call.owner
     if wanted not in ("ISOLATED", "CROSSED"):
-        raise VenueError(-4045, "Invalid margin type.")
+        raise missing("marginType")
     if owner.margin_type.get(market.id, "CROSSED") == wanted:
         raise VenueError(-4046, "No need to change margin type.")
     if any(order.market is market for order in owner.open_orders.values()):
@@ -182,7 +190,7 @@ def symbol_config(world: World, call: Call) -> list[dict[str, Any]]:
             "marginType": owner.margin_type.get(m.id, "CROSSED"),
             "isAutoAddMargin": False,
             "leverage": owner.leverage_of(m),
-            "maxNotionalValue": "100000000",
+            "maxNotionalValue": _cap(m, owner.leverage_of(m)),
         }
         for m in chosen
     ]
@@ -200,8 +208,8 @@ def _bracket(market: Market, number: int) -> dict[str, Any]:
     return {
         "bracket": number,
         "initialLeverage": market.max_leverage if first else max(1, market.max_leverage // 2),
-        "notionalCap": 500_000 if first else 100_000_000,
-        "notionalFloor": 0 if first else 500_000,
+        "notionalCap": int(margin.NOTIONAL_CAPS[number - 1]),
+        "notionalFloor": 0 if first else int(margin.NOTIONAL_CAPS[0]),
         "maintMarginRatio": 0.005 if first else 0.01,
         "cum": 0.0 if first else 2500.0,
     }

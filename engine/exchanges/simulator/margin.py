@@ -22,6 +22,7 @@ MAKER_FEE: Final = {
     "bybit": _SPOT_FEE,
     "bybitlinear": Decimal("0.0002"),
 }
+NOTIONAL_CAPS: Final = (Decimal(500_000), Decimal(100_000_000))
 _EIGHT: Final = Decimal("1e-8")
 
 
@@ -139,6 +140,14 @@ def _check_perpetual(account: Account, ask: NewOrder, prices: PricePath) -> None
         free += notional(position, prices) / account.leverage_of(ask.market)
     if need > free:
         raise Refused("insufficient_margin")
+    held = ZERO if closes(position, ask.side) else abs(position.quantity)
+    if account.exchange == "binanceusdm" and (held + opening) * price > most_notional(ask.market, account.leverage_of(ask.market)):
+        raise Refused("position_high")
+
+
+def most_notional(market: Market, leverage: int) -> Decimal:
+    """USD-M's two brackets: how large a position may be at a leverage; half of the highest one allows the most."""
+    return NOTIONAL_CAPS[0 if leverage > max(1, market.max_leverage // 2) else 1]
 
 
 def lock(order: Order) -> None:

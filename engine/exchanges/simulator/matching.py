@@ -17,6 +17,8 @@ from engine.exchanges.simulator.prices import Level, PricePath, take, take_quote
 _IMMEDIATE = frozenset({"IOC", "FOK"})
 MOST_OPEN: Final = {"binance": 200, "binanceusdm": 200, "bybit": 500}
 """Open orders that an account may have in one market."""
+MOST_WAITING: Final = {"binance": 5, "binanceusdm": 10}
+"""Of them those that wait for a price (MAX_NUM_ALGO_ORDERS)."""
 
 
 class Engine:
@@ -44,11 +46,7 @@ class Engine:
             raise Refused("market_closed")
         if not account.can_trade:
             raise Refused("not_permitted")
-        if (
-            self._rests(ask)
-            and sum(1 for order in account.open_orders.values() if order.market is ask.market) >= MOST_OPEN[account.exchange]
-        ):
-            raise Refused("open_orders")
+        self._check_numbers(account, ask)
         if not ask.market.is_spot:
             margin.check_position_side(account, ask)
         if not ask.trigger_price:
@@ -172,6 +170,16 @@ class Engine:
     def _rests(self, ask: NewOrder) -> bool:
         """It may stay in the book, or waits for its price."""
         return bool(ask.trigger_price) or not (ask.is_market or ask.time_in_force in _IMMEDIATE)
+
+    def _check_numbers(self, account: Account, ask: NewOrder) -> None:
+        if not self._rests(ask):
+            return
+        there = [order for order in account.open_orders.values() if order.market is ask.market]
+        if len(there) >= MOST_OPEN[account.exchange]:
+            raise Refused("open_orders")
+        most = MOST_WAITING.get(account.exchange)
+        if most and ask.trigger_price and sum(order.status == "UNTRIGGERED" for order in there) >= most:
+            raise Refused("waiting_orders")
 
     def _check_client_id(self, account: Account, ask: NewOrder) -> None:
         known = account.by_client.get(ask.client_id)

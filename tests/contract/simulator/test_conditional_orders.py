@@ -159,3 +159,18 @@ async def test_bybit_says_why_it_cannot_cancel(simulator: Simulator, category: s
         _, reply = await signed(simulator, "POST", "/v5/order/cancel", {"category": category, "symbol": "BTCUSDT", "orderLinkId": link})
         seen.append(reply["retCode"])
     assert seen == codes
+
+
+@pytest.mark.parametrize(("exchange", "symbol", "most", "code"), [("binance", "BTC/USDT", 5, -1013), ("binanceusdm", SYMBOL, 10, -4045)])
+async def test_only_so_many_orders_may_wait_for_a_price(simulator: Simulator, exchange: str, symbol: str, most: int, code: int) -> None:
+    """MAX_NUM_ALGO_ORDERS counts those that wait, in one market; plain orders have a limit of their own."""
+    async with client(simulator, exchange) as ex:
+        await ex.create_order(symbol, "market", "buy", 0.5)
+        for number in range(most):
+            await ex.create_order(symbol, "market", "sell", 0.01, None, {"stopLossPrice": 60000 - number})
+        with pytest.raises(Exception, match=r"MAX_NUM_ALGO_ORDERS|Reach max stop order limit\.") as refused:
+            await ex.create_order(symbol, "market", "sell", 0.01, None, {"stopLossPrice": 50000})
+        assert f'"code":{code},' in str(refused.value)
+        await ex.create_order(symbol, "limit", "sell", 0.01, 70000)
+        await drive(simulator, "59999.5")
+        await ex.create_order(symbol, "market", "sell", 0.01, None, {"stopLossPrice": 50000})

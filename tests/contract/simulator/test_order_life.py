@@ -9,7 +9,7 @@ import pytest
 from ccxt.base.errors import ExchangeError, InsufficientFunds, InvalidOrder, OperationRejected, OrderNotFound
 
 from engine.exchanges.simulator import Simulator
-from tests.contract.simulator.clients import KEY, admin, client, entry, signed
+from tests.contract.simulator.clients import KEY, SECRET, admin, client, entry, signed
 
 VENUES = {
     "binance": ("binance", "BTC/USDT"),
@@ -187,3 +187,23 @@ async def test_hedge_accounts_need_a_position_side(simulator: Simulator) -> None
     assert (status, reply["status"], reply["positionSide"]) == (200, "FILLED", "LONG")
     _, reply = await signed(simulator, "POST", "/fapi/v1/order", order | {"positionSide": "SHORT"}, key="h", secret="s")
     assert reply["code"] == -2022
+
+
+async def test_a_position_is_not_larger_than_its_leverage_allows(simulator: Simulator) -> None:
+    """The first bracket ends at half a million: more needs a lower leverage, and a higher one needs less."""
+    rich = {"api_key": "rich", "secret": SECRET, "venue": "binanceusdm", "usdt": "5000000"}
+    await admin(simulator, "/_accounts", rich)
+    usual = {"symbol": "BTCUSDT", "type": "MARKET", "side": "BUY"}
+
+    async def post(path: str, **params: Any) -> Any:
+        return (await signed(simulator, "POST", f"/fapi/v1/{path}", params, key="rich"))[1]
+
+    changed = await post("leverage", symbol="BTCUSDT", leverage=125)
+    assert (changed["leverage"], changed["maxNotionalValue"]) == (125, "500000")
+    assert (await post("order", **usual, quantity="5"))["symbol"] == "BTCUSDT"
+    refused = await post("order", **usual, quantity="5")
+    assert refused == {"code": -2027, "msg": "Exceeded the maximum allowable position at current leverage."}
+    assert (await post("leverage", symbol="BTCUSDT", leverage=20))["maxNotionalValue"] == "100000000"
+    assert (await post("order", **usual, quantity="5"))["symbol"] == "BTCUSDT"
+    assert (await post("leverage", symbol="BTCUSDT", leverage=125))["code"] == -2027
+    assert (await post("order", **usual | {"side": "SELL"}, quantity="8"))["symbol"] == "BTCUSDT"
