@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -9,12 +10,13 @@ from typing import Final, Protocol
 
 from engine.domain.messages import OrderSettled, PlaceOrder
 from engine.domain.values import MarketRules, Mode, SettledStatus, Venue
-from engine.exchanges.port import Credential, Exchange, Judgement, OrderState
+from engine.exchanges.port import CallFailed, Credential, Exchange, Judgement, OrderState
 from engine.executor.breaker import Breaker
 from engine.executor.jobs import Account, Done, Job, Place
 from engine.executor.limits import Limits
 from engine.executor.switches import Switches
 
+log = logging.getLogger(__name__)
 KEYS_REFUSED_S: Final = 60.0
 """How long nothing is opened with keys that the venue refused."""
 
@@ -118,6 +120,15 @@ async def settle_state(desk: Desk, job: Job, state: OrderState) -> Done:
         status: SettledStatus = "filled" if state.filled >= job.order.quantity else "partial" if state.filled else "unfilled"
         await job.shard.settle(job, end(desk, job, status, "", state.status, state))
     return Done()
+
+
+async def sync_clock(desk: Desk, job: Job) -> None:
+    """Measure the clock of the job's venue; what keeps it from being measured is no reason to stop."""
+    try:
+        await desk.exchanges[job.order.venue].sync_clock()
+    except CallFailed as error:
+        desk.limits.heed(job.account, error.judgement)
+        log.warning("clock of %s not measured: %s", job.order.venue, error)
 
 
 async def miss(desk: Desk, job: Job, reason: str, code: str = "") -> Done:

@@ -26,6 +26,7 @@ async def reconcile_exit(desk: Desk, job: Job, code: str) -> Done | None:
             return done
         held = (await desk.exchanges[order.venue].account(keys, {})).position(order.symbol)
     except CallFailed as error:
+        desk.limits.heed(job.account, error.judgement)
         log.warning("position of %s not read: %s", order.command_id, error)
         return None
     rules = desk.rules(order.venue, order.symbol)

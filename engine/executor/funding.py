@@ -176,8 +176,7 @@ class FundingReports:
 
     def _failed(self, account: Account, error: CallFailed) -> None:
         log.info("funding of %s not read: %s", account, error)
-        if error.judgement.hint is Hint.LIMITED:
-            self._limits.pause(account, error.judgement)
+        self._limits.heed(account, error.judgement)
         if error.judgement.hint is Hint.KEYS:
             # Such an account must not hold back for ever what a new owner may leave out.
             self._unreadable.add(account)

@@ -56,6 +56,7 @@ class Shards(ConsumerRebalanceListener):
         self._topic, self._executions = settings.topic(TRADE_COMMANDS), settings.topic(EXECUTIONS)
         self._loading: dict[int, asyncio.Task[None]] = {}
         self._full: set[int] = set()
+        self._halted, self._unsure = False, set[int]()
         self._consumer = AIOKafkaConsumer(  # type: ignore[no-untyped-call]
             bootstrap_servers=settings.kafka,
             group_id=settings.group("executor"),
@@ -91,7 +92,7 @@ class Shards(ConsumerRebalanceListener):
         self._full.clear()
         for lost in set(self.owned) - set(partitions):
             self.owned.pop(lost).close()
-        for partition in partitions:
+        for partition in () if self._halted else partitions:
             self._loading[partition] = asyncio.create_task(self._load(partition))
 
     async def _load(self, partition: int) -> None:
@@ -203,11 +204,17 @@ class Shards(ConsumerRebalanceListener):
         for shard, point in points.items():
             shard.committed = point
 
-    async def stop(self) -> None:
-        """Leave the group once what was said is written and committed: the journals need the producer, and the next owner reads less."""
-        held = [shard for number, shard in self.owned.items() if number not in self._loading_now()]
+    def halt(self) -> None:
+        """Attempt nothing new and take over nothing more: the process is about to stop."""
+        self._halted, self._unsure = True, self._loading_now()
+        for shard in self.owned.values():
+            shard.paused = True
         for task in self._loading.values():
             task.cancel()
+
+    async def stop(self) -> None:
+        """Leave the group once what was said is written and committed: the journals need the producer, and the next owner reads less."""
+        held = [shard for number, shard in self.owned.items() if number not in self._unsure]
         await asyncio.gather(*(shard.journal.drain() for shard in held))
         await self._commit(held)
         await stop_consumer(self._consumer)

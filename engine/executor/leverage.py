@@ -21,15 +21,15 @@ _KEEP: Final = Judgement(Verdict.ACCEPTED)
 
 
 class LeverageBook:
-    """What leverage each account and symbol is known to have."""
+    """What leverage each account and symbol is known to have; other keys may be another account's."""
 
     def __init__(self, exchanges: dict[Venue, Exchange], view: Callable[[Account], AccountView | None]) -> None:
         self._exchanges, self._view = exchanges, view
-        self._known: OrderedDict[tuple[Account, str], Decimal] = OrderedDict()
+        self._known: OrderedDict[tuple[Account, int, str], Decimal] = OrderedDict()
 
     async def prepare(self, account: Account, keys: Credential, order: PlaceOrder) -> Judgement:
         """Bring the leverage to the order's, if that may be done."""
-        key = (account, order.symbol)
+        key = (account, keys.version, order.symbol)
         if self._known.get(key) == order.leverage:
             return _KEEP
         exchange = self._exchanges[order.venue]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from engine.domain.values import Venue
-from engine.exchanges.port import Judgement
+from engine.exchanges.port import Hint, Judgement
 from engine.executor.jobs import Account
 
 READ_SHARE: Final = 0.5
@@ -173,6 +173,11 @@ class Limits:
     def ip_paused_s(self, venue: Venue) -> float:
         """For how long the venue has forbidden this IP to ask."""
         return max(self._paused_ip.get(_SHARED_IP.get(venue, venue), 0.0) - self._clock(), 0.0)
+
+    def heed(self, account: Account, verdict: Judgement) -> None:
+        """Obey the pause that a call was answered with, when that was the answer."""
+        if verdict.hint is Hint.LIMITED:
+            self.pause(account, verdict)
 
     def pause(self, account: Account, verdict: Judgement) -> float:
         """Obey a venue's `Retry-After` (or what its documentation demands); gives the seconds."""

@@ -18,6 +18,8 @@ from aiokafka import AIOKafkaProducer
 from engine.domain.messages import MarketReport, MarksReported, RulesReported
 from engine.domain.values import MarketRules, Venue
 from engine.exchanges.port import CallFailed, Credential, Exchange
+from engine.executor.jobs import Account
+from engine.executor.limits import Limits
 
 log = logging.getLogger(__name__)
 RELOAD_S: Final = 3600.0
@@ -38,9 +40,10 @@ class Market:
         publishes: Callable[[], bool],
         keys_of: Callable[[Venue], Awaitable[Credential | None]],
         now: Callable[[], int],
+        limits: Limits,
         loaded: Callable[[], None] = lambda: None,
     ) -> None:
-        self._keys_of, self._loaded = keys_of, loaded
+        self._keys_of, self._limits, self._loaded = keys_of, limits, loaded
         self._exchanges, self._producer, self._topic, self._publishes, self._now = exchanges, producer, topic, publishes, now
         self.started: set[Venue] = set()
         self.marks: dict[Venue, dict[str, Decimal]] = {}
@@ -74,6 +77,8 @@ class Market:
 
     async def _load(self, venue: Venue) -> bool:
         exchange = self._exchanges[venue]
+        if self._limits.ip_paused_s(venue):
+            return False
         try:
             await exchange.start()
             if exchange.signed_rules:
@@ -83,6 +88,7 @@ class Market:
             self.started.add(venue)
             return True
         except CallFailed as error:
+            self._failed(venue, error)
             log.warning("%s is not reached: %s", venue, error)
             return False
 
@@ -91,13 +97,14 @@ class Market:
 
     async def _ask_untold(self) -> None:
         """Read with somebody's keys what is missing of the rules; without an account they stay as they are."""
-        for venue in [venue for venue in self._untold if venue in self.started]:
+        for venue in [venue for venue in self._untold if venue in self.started and not self._limits.ip_paused_s(venue)]:
             keys = await self._keys_of(venue)
             if keys is None:
                 continue
             try:
                 await self._exchanges[venue].load_signed_rules(keys)
             except CallFailed as error:
+                self._failed(venue, error)
                 log.warning("rules of %s that only accounts are told: %s", venue, error)
                 continue
             self._untold.discard(venue)
@@ -122,13 +129,20 @@ class Market:
             await self._load_all(list(self._exchanges) if reload else missing)
             await asyncio.gather(*(self._refresh(venue) for venue in self.started))
 
+    def _failed(self, venue: Venue, error: CallFailed) -> None:
+        """A ban met here counts for orders and accounts too, as theirs do here: asking on makes it longer."""
+        self._limits.heed(Account("", venue), error.judgement)
+
     async def _refresh(self, venue: Venue) -> None:
+        if self._limits.ip_paused_s(venue):
+            return
         try:
             self.marks[venue] = await self._exchanges[venue].marks()
             if time.monotonic() >= self._clock_due.get(venue, 0.0):
                 await self._exchanges[venue].sync_clock()
                 self._clock_due[venue] = time.monotonic() + CLOCK_S
         except CallFailed as error:
+            self._failed(venue, error)
             log.warning("marks of %s not read: %s", venue, error)
 
     async def _publish(self) -> None:

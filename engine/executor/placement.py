@@ -5,7 +5,6 @@ Enters: a job. Leaves: a `Step`: done (an end state is on the log), another atte
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR
@@ -14,12 +13,11 @@ from typing import Final
 from engine.domain.messages import OrderAttempted, OrderUnknown
 from engine.domain.values import SPOT_VENUES
 from engine.exchanges.port import Answer, CallFailed, Credential, Hint, Judgement, OrderRequest, OrderState, Verdict
-from engine.executor.desk import Desk, end, miss, settle_state
+from engine.executor.desk import Desk, end, miss, settle_state, sync_clock
 from engine.executor.exits import reconcile_exit
 from engine.executor.jobs import Again, Done, Job, Step, Unresolved
 from engine.executor.meters import count_attempt
 
-log = logging.getLogger(__name__)
 FIRST_BACKOFF_S: Final = 0.2
 LONGEST_BACKOFF_S: Final = 30.0
 KEYS_BACKOFF_S: Final = 60.0
@@ -90,7 +88,7 @@ class Placement:
             order=order,
         )
         await job.shard.journal.append(attempted, order.follower_id)
-        if reason := desk.switches.refusal(order):
+        if reason := desk.refusal(job):
             return await miss(desk, job, reason)
         job.attempted_at = job.attempted_at or sent_at
         job.since = job.since or sent_at
@@ -128,7 +126,8 @@ class Placement:
         if not state.complete and keys is not None:
             try:
                 state = await desk.exchanges[order.venue].details(keys, order, state)
-            except CallFailed:
+            except CallFailed as error:
+                desk.limits.heed(job.account, error.judgement)
                 return Unresolved(0.0)
         return await settle_state(desk, job, state) if state.complete else Unresolved(0.0)
 
@@ -171,10 +170,7 @@ class Placement:
         return self._back_off(job, 1.0, KEYS_BACKOFF_S if verdict.hint is Hint.KEYS else LONGEST_BACKOFF_S)
 
     async def _clock_wrong(self, job: Job) -> Step:
-        try:
-            await self._desk.exchanges[job.order.venue].sync_clock()
-        except CallFailed as error:
-            log.warning("clock of %s not measured: %s", job.order.venue, error)
+        await sync_clock(self._desk, job)
         return self._back_off(job)
 
     async def _reconcile_exit(self, job: Job, verdict: Judgement) -> Step:
@@ -185,6 +181,8 @@ class Placement:
         if verdict.verdict is Verdict.REJECTED and verdict.hint not in (Hint.LIMITED, Hint.CLOCK):
             await job.shard.settle(job, end(self._desk, job, "rejected", f"leverage: {verdict.reason}", verdict.code))
             return Done()
-        if verdict.hint is Hint.LIMITED:
-            self._desk.limits.pause(job.account, verdict)
+        self._desk.limits.heed(job.account, verdict)
+        if not verdict.code and verdict.hint is Hint.NONE:
+            # No answer at all: such calls hold their slots until they time out, and other venues need them.
+            self._desk.breakers[job.account.place].failed()
         return self._back_off(job)

@@ -7,16 +7,14 @@ Nothing is ever sent here.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterator
 from typing import Final
 
 from engine.domain.values import SPOT_VENUES
 from engine.exchanges.port import CallFailed, Credential, Hint, OrderState
-from engine.executor.desk import Desk, end, miss, settle_state
+from engine.executor.desk import Desk, end, miss, settle_state, sync_clock
 from engine.executor.jobs import Again, Done, Job, Step, Unresolved
 
-log = logging.getLogger(__name__)
 QUERIES_AT_ONCE: Final = 16
 CLOCK_MARGIN_MS: Final = 1000
 BYBIT_QUIET_S: Final = 15.0
@@ -86,23 +84,20 @@ class Recovery:
         while wait:
             await asyncio.sleep(wait)
             wait = desk.limits.take_read(job.account, order.venue, "query")
+        exchange, absent = desk.exchanges[order.venue], False
         async with self._queries:
             if every_source:
-                return await desk.exchanges[order.venue].search(keys, order, job.since)
-            state = await desk.exchanges[order.venue].find(keys, order)
+                state, absent = await exchange.search(keys, order, job.since)
+            else:
+                state = await exchange.find(keys, order)
         if state is not None and state.final and not state.complete:
-            state = await desk.exchanges[order.venue].details(keys, order, state)
-        return state, False
+            state = await exchange.details(keys, order, state)
+        return state, absent
 
     async def _asked_in_vain(self, job: Job, error: CallFailed) -> None:
-        verdict = error.judgement
-        if verdict.hint is Hint.LIMITED:
-            self._desk.limits.pause(job.account, verdict)
-        if verdict.hint is Hint.CLOCK:
-            try:
-                await self._desk.exchanges[job.order.venue].sync_clock()
-            except CallFailed as failure:
-                log.warning("clock of %s not measured: %s", job.order.venue, failure)
+        self._desk.limits.heed(job.account, error.judgement)
+        if error.judgement.hint is Hint.CLOCK:
+            await sync_clock(self._desk, job)
 
     async def _found(self, job: Job, state: OrderState) -> Step:
         job.acknowledged_at = job.acknowledged_at or self._desk.now()

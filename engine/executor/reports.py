@@ -88,7 +88,9 @@ class AccountReports:
         return self._flat_since.get(account)
 
     def appeared(self, account: Account) -> None:
-        """A new account, new keys, or a shard of ours: check and report it."""
+        """A new account, new keys (of whatever account at the venue), or a shard of ours: check and report it."""
+        self._views.pop(account, None)
+        self._flat_since.pop(account, None)
         self._checked.pop(account, None)
         self._orders_due.pop(account, None)
         self._plan(account, time.monotonic())
@@ -102,12 +104,18 @@ class AccountReports:
 
     async def run(self) -> None:
         """Report what is due, for ever."""
-        while True:
-            await self._slots.acquire()
-            account = await self._next()
-            task = asyncio.create_task(self._report(account))
-            self._tasks.add(task)
-            task.add_done_callback(self._done)
+        try:
+            while True:
+                await self._slots.acquire()
+                account = await self._next()
+                task = asyncio.create_task(self._report(account))
+                self._tasks.add(task)
+                task.add_done_callback(self._done)
+        finally:
+            # A report under way would write to a journal that is drained already.
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -189,8 +197,7 @@ class AccountReports:
     def _failed(self, account: Account, error: CallFailed) -> None:
         REPORTS.labels(account.venue, "failed").inc()
         log.info("%s not read: %s", account, error)
-        if error.judgement.hint is Hint.LIMITED:
-            self._limits.pause(account, error.judgement)
+        self._limits.heed(account, error.judgement)
         slow = error.judgement.hint is Hint.KEYS
         self._plan(account, time.monotonic() + (max(self._interval_s, RETRY_S) if slow else RETRY_S))
 
@@ -215,6 +222,7 @@ class AccountReports:
         try:
             reasons = await self._exchanges[account.venue].check(keys)
         except CallFailed as error:
+            self._limits.heed(account, error.judgement)
             log.info("%s not checked: %s", account, error)
             return ("check_failed",)
         self._checked[account] = reasons

@@ -53,7 +53,7 @@ class Scheduler:
         self._lanes: dict[LaneKey, Lane] = {}
         self._entries = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._dispatching = False
+        self._dispatching = self._stopped = False
         self._turn_of = 0
         self._running = running
 
@@ -105,7 +105,7 @@ class Scheduler:
 
     def _dispatch(self) -> None:
         self._dispatching = False
-        queues = list(self._queues.values())
+        queues = [] if self._stopped else list(self._queues.values())
         for step in range(len(queues)):
             self._dispatch_venue(queues[(self._turn_of + step) % len(queues)])
         self._turn_of += 1
@@ -204,7 +204,8 @@ class Scheduler:
             await asyncio.wait(self._tasks, timeout=wait_s)
 
     async def stop(self, wait_s: float) -> None:
-        """Wait for what is under way, then cancel the rest (which the next owner reconciles)."""
+        """Begin nothing any more, wait for what is under way, then cancel the rest (which the next owner reconciles)."""
+        self._stopped = True
         await self.quiet(wait_s)
         for task in list(self._tasks):
             task.cancel()

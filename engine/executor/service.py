@@ -86,7 +86,7 @@ class Executor:
 
     def _build_market(self) -> Market:
         topic, publishes = self.settings.topic(MARKET_REPORTS), lambda: 0 in self.shards.owned
-        return Market(self.exchanges, self.producer, topic, publishes, self.directory.keys_of, now_ms, self._loaded)
+        return Market(self.exchanges, self.producer, topic, publishes, self.directory.keys_of, now_ms, self._limits, self._loaded)
 
     def _build_reports(self) -> AccountReports:
         return AccountReports(
@@ -225,8 +225,7 @@ class Executor:
             await asyncio.shield(self.stopping)
 
     async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
-        for shard in self.shards.owned.values():
-            shard.paused = True
+        self.shards.halt()
         await self.scheduler.stop(self.settings.exchange_timeout_s)
         for task in tasks:
             task.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +23,8 @@ from engine.exchanges.simulator.wire import Call
 from engine.exchanges.simulator.world import Route
 from engine.exchanges.venues import ADAPTERS
 from engine.exchanges.wire import now_ms
+from engine.executor.jobs import Account
+from engine.executor.leverage import LeverageBook
 from tests.contract.simulator.clients import KEY, SECRET, admin
 from tests.contract.simulator.conftest import register
 
@@ -255,3 +258,16 @@ async def test_a_market_that_the_venue_no_longer_lists_ends_nothing_but_its_own_
     again = OrderRequest("x" * 32, order.symbol, "buy", order.quantity, order.limit_price, False, now_ms(), 5000)
     answer = await desk.exchange.place(desk.keys, again)
     assert (answer.judgement.verdict, answer.judgement.hint) == (Verdict.NOT_SENT, Hint.LOCAL)
+
+
+@at("binanceusdm", "bybitlinear")
+async def test_leverage_is_set_again_for_other_keys(desk: Desk) -> None:
+    """New keys may be those of another account at the venue, whose leverage is its own."""
+    book, account = LeverageBook({desk.venue: desk.exchange}, lambda account: None), Account("f", desk.venue)
+    registry, market = desk.simulator.world.registry, desk.simulator.world.markets[desk.venue]["BTCUSDT"]
+    exchange = "bybit" if desk.venue == "bybitlinear" else desk.venue
+    other = registry.by_key[exchange, KEY + "-2"] = replace(registry.by_key[exchange, KEY], api_key=KEY + "-2", leverage={})
+    order = msgspec.structs.replace(desk.order("90000"), leverage=Decimal(3))
+    for keys in (desk.keys, replace(desk.keys, api_key=SecretStr(other.api_key), version=2)):
+        assert (await book.prepare(account, keys, order)).verdict is Verdict.ACCEPTED
+    assert registry.by_key[exchange, KEY].leverage_of(market) == other.leverage_of(market) == 3

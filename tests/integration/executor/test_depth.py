@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from engine.domain.messages import EquityReported, MarksReported, OrderUnknown
+from engine.exchanges.simulator import bybit_queries
 from engine.executor import group
 from tests.integration.executor.rig import Rig, read_reports
 from tests.support import wait_until
@@ -30,6 +31,20 @@ async def test_queries_that_fail_prove_nothing(rig: Rig, venue: str) -> None:
     assert (end.status, entry["executions"], entry["requests"]) == ("filled", 1, 1), (end, entry)
     unknown = [record for _, _, record in await rig.executions() if isinstance(record, OrderUnknown)]
     assert [record.command_id for record in unknown] == [order.command_id]
+
+
+@pytest.mark.parametrize("venue", ["bybit", "bybitlinear"])
+async def test_an_order_without_a_fee_that_is_found_late_ends(rig: Rig, venue: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its row names no fee, so that its executions are read; also when it is found only after its receive window."""
+    progress = bybit_queries._progress
+    monkeypatch.setattr(bybit_queries, "_progress", lambda order: progress(order) | {"cumFeeDetail": {}})
+    await rig.account("f1", venue)
+    order = rig.order("f1", venue, await rig.price(venue))
+    await rig.admin("POST", "/_faults", {"rules": [{"kind": "query_lag", "client_id": order.command_id, "seconds": 4}]})
+    async with rig.running(absent_quiet_s=10.0):
+        await rig.send(order)
+        (end,) = await rig.wait_settled(order, deadline_s=15.0)
+    assert (end.status, end.filled) == ("filled", order.quantity) and end.fee_base + end.fee_quote > 0, end
 
 
 async def test_a_clock_that_jumps_while_an_order_is_looked_for(rig: Rig) -> None:

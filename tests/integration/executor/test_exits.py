@@ -29,6 +29,23 @@ async def test_an_exit_of_a_flat_position_ends(rig: Rig, venue: str) -> None:
     assert end.raw_code
 
 
+async def test_a_ban_that_the_reading_of_a_position_meets_is_obeyed(rig: Rig) -> None:
+    """The exit was refused with -2022, the account is asked why, and the venue bans our address: the exit waits for it."""
+    await rig.account("f1", "binanceusdm")
+    opened, exit_ = rig.order("f1", "binanceusdm", await rig.price("binanceusdm")), rig.exit("f1", "binanceusdm")
+    async with rig.running() as executor:
+        await rig.send(opened)
+        await rig.wait_settled(opened)
+        await wait_until(lambda: executor.reports._views, 10.0, "the report after it")
+        refusal = {"kind": "reject", "client_id": exit_.command_id, "code": -2022}
+        await rig.admin("POST", "/_faults", {"rules": [refusal, {"kind": "http_418", "on": "other", "seconds": 3600}]})
+        await rig.send(exit_)
+        await wait_until(lambda: rig.simulator.faults.applied["http_418"])
+        await wait_until(lambda: executor._limits.ip_paused_s("binanceusdm") > 3000, 5.0, "the pause")
+        (job,) = executor.scheduler.jobs()
+        assert (job.order, job.attempts) == (exit_, 1)
+
+
 @pytest.mark.parametrize("venue", ["binance", "bybit"])
 async def test_a_spot_exit_sells_what_is_there(rig: Rig, venue: str) -> None:
     """Somebody sold a part by hand: the rest is sold, under the same id."""

@@ -251,3 +251,35 @@ async def test_the_owner_of_shard_0_reports_rules_and_marks(rig: Rig) -> None:
     assert all(rule.tick > 0 and rule.step > 0 for rule in rules.values())
     marks = next(report for report in reports if isinstance(report, MarksReported) and report.venue == "binance")
     assert marks.marks["BTC/USDT"] == await rig.price()
+
+
+async def test_an_open_that_expires_while_its_attempt_is_written_is_not_sent(rig: Rig) -> None:
+    await rig.account("f1", "binance")
+    order = rig.order("f1", "binance", await rig.price(), expires_at=now_ms() + 3000)
+    async with rig.running(recv_window_ms=5000) as executor:
+        send = executor.producer.send_batch
+
+        async def slow(*arguments: Any, **options: Any) -> Any:
+            await wait_until(lambda: now_ms() > (order.expires_at or 0))
+            return await send(*arguments, **options)
+
+        executor.producer.send_batch = slow
+        await rig.send(order)
+        (end,) = await rig.wait_settled(order)
+    assert (end.status, end.reason, end.attempts) == ("missed", "signal_expired", 1)
+    assert order.command_id not in await rig.ledger()
+
+
+async def test_a_venue_that_does_not_answer_before_the_order_opens_the_breaker_too(rig: Rig) -> None:
+    """Opens on perpetuals ask for the account or its leverage first: without an answer they would hold every slot for ever."""
+    await rig.account("f1", "binanceusdm")
+    price, coins = await rig.price("binanceusdm"), ("BTC", "ETH", "SOL", "XRP", "ADA")
+    orders = [rig.order("f1", "binanceusdm", price, symbol=f"{coin}/USDT:USDT") for coin in coins]
+    async with rig.running() as executor:
+        silent = {"kind": "drop", "on": "other", "venue": "binanceusdm", "times": 1000}
+        await rig.admin("POST", "/_faults", {"rules": [silent]})
+        await rig.send(*orders)
+        await wait_until(lambda: executor._breakers["binanceusdm"].is_open)
+        await rig.admin("POST", "/_faults", {"clear": True})
+        await rig.wait_settled(*orders)
+        assert not executor._breakers["binanceusdm"].is_open
