@@ -52,6 +52,8 @@ class Batch:
         self.equity = Equity(oldest)
         self.poison: list[Poison] = []
         self.events = 0
+        self._unfit: ValueError | None = None
+        """Of an event that makes no rows: writing fails with it, and finds the event where single ones can be left out."""
         self._handlers = self._map()
 
     def _map(self) -> dict[type, tuple[Handler, ...]]:
@@ -92,8 +94,11 @@ class Batch:
             except (LogCorrupt, msgspec.DecodeError) as error:
                 self.poison.append(Poison(shard, offset, key, value, str(error)))
                 continue
-            for handle in handlers.get(type(event), ()):
-                handle(event, shard, offset)
+            try:
+                for handle in handlers.get(type(event), ()):
+                    handle(event, shard, offset)
+            except (msgspec.DecodeError, ValueError, ArithmeticError, AssertionError) as error:
+                self._unfit = ValueError(str(error))
         self.events += len(round_.events)
 
     def add_all(self, rounds: Iterable[AcceptedRound], skip: frozenset[int] = frozenset()) -> None:
@@ -103,6 +108,8 @@ class Batch:
 
     def write(self, cursor: Curs) -> None:
         """Everything into the tables of the search path, in the caller's transaction; parents before children."""
+        if self._unfit:
+            raise self._unfit
         self.followers.write(cursor)
         self.signals.insert(cursor)
         numbers = self._signal_numbers(cursor)

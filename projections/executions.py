@@ -16,6 +16,7 @@ from engine.log.reader import Position
 from projections.batch import Poison
 from projections.sql import load
 from projections.staging import Curs, copy_rows, when_known
+from projections.trades import LARGEST
 
 COLUMNS: Final = ("command_key", "status", "attempts", "attempted_at", "unknown_at", "reason", "events")
 _decoder: Final = msgspec.json.Decoder(Execution)
@@ -45,6 +46,8 @@ class ExecutionLane:
         self.waiting: deque[Attempt] = deque()
         self.poison: list[Poison] = []
         self._arrived: deque[Iterable[Any]] = deque()
+        self._certain = position.next_offset
+        """Attempts before it wait for no order any more: one that is not in the tables was left out of them."""
 
     @property
     def busy(self) -> bool:
@@ -72,13 +75,25 @@ class ExecutionLane:
             if isinstance(body, ExecutorClaimed):
                 self.epoch = record.offset
             elif body.epoch == self.epoch and isinstance(body, OrderAttempted | OrderUnknown):
-                self.waiting.append(_attempt(record.offset, body))
+                self._take(_attempt(record.offset, body), record)
+
+    def _take(self, attempt: Attempt, record: Any) -> None:
+        try:
+            _check(attempt)
+        except (ValueError, ArithmeticError) as error:
+            self.poison.append(Poison(self.partition, record.offset, record.key or b"", record.value, str(error)))
+        else:
+            self.waiting.append(attempt)
+
+    def wait_no_more(self, before: int) -> None:
+        """No order of an attempt before this offset is still on its way into the tables."""
+        self._certain = before
 
     def ready(self, known: set[str]) -> list[Attempt]:
-        """The attempts before the first one whose order is not in the tables yet."""
+        """The attempts before the first one whose order is not in the tables yet. Those of an order that was left out are passed over."""
         found = []
         for attempt in self.waiting:
-            if attempt.command_id not in known:
+            if attempt.command_id not in known and attempt.offset >= self._certain:
                 break
             found.append(attempt)
         return found
@@ -102,6 +117,15 @@ def _attempt(offset: int, body: OrderAttempted | OrderUnknown) -> Attempt:
     if isinstance(body, OrderAttempted):
         return Attempt(offset, body.epoch, body.order.command_id, "attempted", body.attempt, body.sent_at, 0, None)
     return Attempt(offset, body.epoch, body.command_id, "unknown", body.attempt, 0, body.at, body.reason)
+
+
+def _check(attempt: Attempt) -> None:
+    """What no column holds is the record's fault, and found before it is among others. Errors: ValueError, ArithmeticError."""
+    if "\x00" in attempt.command_id + (attempt.reason or ""):
+        raise ValueError("a text with a NUL")
+    if not 0 <= attempt.attempts <= LARGEST:
+        raise ValueError(f"attempt {attempt.attempts}")
+    _row(attempt, attempt.attempted_at, attempt.unknown_at, 1)
 
 
 def write_attempts(cursor: Curs, attempts: Iterable[Attempt]) -> None:

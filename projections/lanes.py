@@ -60,8 +60,17 @@ class EventLane:
 
     def written(self, step: Advance) -> None:
         """The batch under way is in the tables, committed."""
-        self._newest_ms = max((round_.events[-1][3] for round_ in self.writing if round_.events), default=self._newest_ms)
+        self._newest_ms = max((self._newest_ms, *(round_.events[-1][3] for round_ in self.writing if round_.events)))
         self.position, self.writing = step.position, []
+
+    def saw_end(self, end_offset: int, asked_ms: float) -> None:
+        """An end that was told to a question of that time: if everything before it was read, what follows is newer than the question."""
+        if self.next_offset >= end_offset:
+            self._newest_ms = max(self._newest_ms, int(asked_ms))
+
+    def is_through(self, offset: int) -> bool:
+        """Whether every accepted round before an offset is in the tables."""
+        return self.position.next_offset >= offset or (self.next_offset >= offset and not (self.waiting or self.writing))
 
     def lag_s(self, end_offset: int) -> float:
         """Age of the oldest record that is not in the tables: 0 when everything was read and written."""

@@ -42,6 +42,8 @@ class Pipeline:
         self._batch = store.batch()
         self._writing: asyncio.Future[None] | None = None
         self._steps: list[Advance] = []
+        self._goals: dict[int, tuple[int, int]] = {}
+        """By partition, an end of its events, and before which offset executions had been read by then."""
 
     async def take(self, partitions: Sequence[int]) -> list[int]:
         """Make partitions ours as far as they are free, from where the tables stand. Only while nothing is written."""
@@ -59,6 +61,18 @@ class Pipeline:
         events, executions = self._store.events_topic, self._store.executions_topic
         starts = {TopicPartition(events, lane.partition): lane.next_offset for lane in self.lanes.values()}
         return starts | {TopicPartition(executions, lane.partition): lane.next_offset for lane in self.executions.values()}
+
+    def saw_ends(self, ends: Mapping[TopicPartition, int], asked_ms: float) -> None:
+        """Ends of partitions, told to a question that was asked after everything here was read. An order is on the log before its
+        attempts: once the events before such an end are in the tables, none is on its way for the attempts that were here."""
+        for (topic, number), end in ends.items():
+            if topic == self._store.events_topic:
+                lane, executions = self.lanes[number], self.executions[number]
+                lane.saw_end(end, asked_ms)
+                goal, before = self._goals.setdefault(number, (end, executions.next_offset))
+                if lane.is_through(goal):
+                    executions.wait_no_more(before)
+                    del self._goals[number]
 
     @property
     def full(self) -> bool:

@@ -218,7 +218,9 @@ class Session:
         """Note how far behind each partition is, against ends that are fetched for this; write marks; take what others lost."""
         await self._pipeline.settle()
         if self._pipeline.lanes:
+            asked_ms = time.time() * 1000
             ends = await self._ends()
+            self._pipeline.saw_ends(ends, asked_ms)
             self._event_ends = {tp.partition: end for tp, end in ends.items() if tp.topic == self._settings.topic(EVENTS)}
             lags = [self._lag(partition, end) for partition, end in ends.items()]
             await asyncio.to_thread(self._store.note_lag, lags)

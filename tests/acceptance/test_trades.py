@@ -10,6 +10,7 @@ from eventsourcing.persistence import IntegrityError
 from psycopg.rows import dict_row
 
 from engine.domain.messages import ExecutorClaimed, OrderAttempted, OrderUnknown
+from engine.log.codec import encode_event
 from projections.ids import user_id
 from projections.queries import listing
 from tests.logbook import START_MS, VENUE, VENUE_SYMBOL, admitted, configured, copied, ended, followed, order, signal
@@ -162,3 +163,19 @@ def test_trade_rollback_on_exception(copying: Tables) -> None:
     with pytest.raises(IntegrityError, match="stands at"):
         copying.write(round_)
     assert copying.rows("SELECT * FROM trades") == before
+
+
+def test_a_field_that_makes_no_row_is_left_out(copying: Tables) -> None:
+    """It can be read as an event, but a leverage, terms, a time or an amount in it are none: the partition goes on without it."""
+    late = admitted(0, signal("s-9"), at=10**18)
+    broken = [
+        b'{"t":"FollowerConfigured.v1","o":"g","v":1,"settings":{"max_leverage":"much"},"config_version":1}',
+        b'{"t":"WhaleFollowed.v1","o":"f","v":1,"whale_id":"w","terms":{"sizing":7},"config_version":1}',
+        encode_event(late)[1],
+        encode_event(ended(PLACED))[1].replace(b'"filled":"0.002"', b'"filled":"some"'),
+    ]
+    copying.tell(0, admitted(0, signal("s-8"), 1), extra=broken)
+    copying.tell(0, ended(PLACED))
+    assert [poison.value for _, poison in copying.buried] == broken
+    assert copying.row("SELECT status FROM trades") == {"status": "filled"}
+    assert [row["signal_key"] for row in copying.rows("SELECT signal_key FROM whale_signals ORDER BY 1")] == ["s-1", "s-8"]
