@@ -1,6 +1,6 @@
 """Are two generations equal? Two schemas enter, a count and a checksum of every table leave; the order of rows does not matter.
 
-Columns that only older code fills are left out, and so are rows that only older code wrote.
+Columns that only older code fills or somebody else added are left out, and so are rows that only older code wrote.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from projections.columns import METADATA
 from projections.schema import PROJECTED
 from projections.staging import Conn
 from projections.store import LIVE
@@ -48,7 +49,9 @@ def checksum(conn: Conn, schema: str, table: str) -> tuple[int, int]:
     )
     # 0.50 and 0.5 are the same amount: how many zeros are kept depends on where batches were cut.
     named = [
-        (f'trim_scale("{name}")' if kind == "numeric" else f'"{name}"') for name, kind in found if name not in OLDER_ONLY.get(table, ())
+        (f'trim_scale("{name}")' if kind == "numeric" else f'"{name}"')
+        for name, kind in found
+        if name in METADATA.tables[table].columns and name not in OLDER_ONLY.get(table, ())
     ]
     columns = ", ".join(named)
     condition = PROJECTED_ROWS.get(table, "true")

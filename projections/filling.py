@@ -33,16 +33,16 @@ Targets = dict[tuple[str, int], int]
 """Topic of the map and partition to the offset up to which a generation is filled."""
 
 
-def fill_process(settings: Settings, schema: str, targets: Targets, parent: int) -> None:
+def fill_process(settings: Settings, schema: str, targets: Targets, as_live: bool, parent: int) -> None:
     """`fill` with an event loop of its own, for as long as the parent lives."""
     calm_interpreter()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     try:
         import uvloop
     except ImportError:
-        asyncio.run(fill(settings, schema, targets))
+        asyncio.run(fill(settings, schema, targets, as_live))
     else:
-        uvloop.run(fill(settings, schema, targets))
+        uvloop.run(fill(settings, schema, targets, as_live))
 
 
 def _end_with(parent: int) -> None:
@@ -52,8 +52,9 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-async def fill(settings: Settings, schema: str, targets: Targets) -> None:
-    """Bring the partitions of `targets` to their offsets: events first, then executions, whose orders are then known."""
+async def fill(settings: Settings, schema: str, targets: Targets, as_live: bool = False) -> None:
+    """Bring the partitions of `targets` to their offsets: events first, then executions, whose orders are then known. `as_live`: this is
+    where the live tables stood, so an order that is not here by then was left out there, too."""
     dsn, topics = settings.database_url.get_secret_value(), (settings.topic(EVENTS), settings.topic(EXECUTIONS))
     store = await asyncio.to_thread(Store, dsn, settings.partitions, *topics, schema)
     pipeline = Pipeline(store, _tell_nobody)
@@ -63,6 +64,8 @@ async def fill(settings: Settings, schema: str, targets: Targets) -> None:
             for topic in (EVENTS, EXECUTIONS):
                 ends = {TopicPartition(settings.topic(topic), number): end for (name, number), end in targets.items() if name == topic.name}
                 await _fill_topic(consumer, pipeline, ends)
+                if as_live and topic is EVENTS:
+                    _expect_no_more(pipeline, targets)
     finally:
         await pipeline.end()
 
@@ -75,6 +78,13 @@ async def _take_all(pipeline: Pipeline, schema: str, wanted: set[int]) -> None:
             return
         await asyncio.sleep(0.2)
     raise DependencyUnreachable(f"Another rebuild fills {schema}: let it end, or end it.")
+
+
+def _expect_no_more(pipeline: Pipeline, targets: Targets) -> None:
+    """No attempt waits for its order any more."""
+    for (name, number), end in targets.items():
+        if name == EXECUTIONS.name:
+            pipeline.executions[number].wait_no_more(end)
 
 
 def _tell_nobody() -> Bury:

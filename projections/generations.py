@@ -14,8 +14,8 @@ from typing import Any, Final
 from psycopg import sql
 
 from engine.errors import ConfigInvalid
-from projections.roles import GRANTS, ROLES
-from projections.schema import OLDER_TABLES, PARTITIONED, PROJECTED
+from projections.roles import ROLES, grants
+from projections.schema import METADATA, OLDER_TABLES, PARTITIONED, PROJECTED
 from projections.sql import load
 from projections.staging import Conn
 from projections.store import LIVE
@@ -78,8 +78,8 @@ def create(conn: Conn, schema: str) -> None:
                 f"CREATE TABLE {schema}.{table} (LIKE {LIVE}.{table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE){cut}"
             )
         if len(_all(conn, "roles", roles=list(ROLES))) == len(ROLES):
-            for statement in GRANTS:
-                conn.execute(statement.format(schema=schema))
+            for statement in grants(schema, PROJECTED):
+                conn.execute(statement)
         for turn in (KEYS, INDEXES):
             _share([conn], [statement for name, statement in _missing(conn, schema, turn).items() if name in FILLING])
 
@@ -116,7 +116,8 @@ def _missing(conn: Conn, schema: str, turn: int) -> dict[str, str]:
 
 
 def _in_schema(definition: str, schema: str) -> str:
-    return re.sub(r"\b(ONLY )?public\.", f"{schema}.", definition)
+    """Ours are meant in the generation, tables and functions of others where they are."""
+    return re.sub(rf"\b(ONLY )?public\.(?=({'|'.join(PROJECTED)})\b)", f"{schema}.", definition)
 
 
 def drop(conn: Conn, schema: str) -> None:
@@ -132,8 +133,10 @@ def carry_over(conn: Conn, schema: str) -> int:
         conn.execute(f"DELETE FROM {schema}.{table} AS t WHERE t.origin = 'legacy' AND {_unprojected(table)}")
     count = 0
     for table in OLDER_TABLES:
-        columns = ", ".join(f'"{row[0]}"' for row in _all(conn, "columns", schema=LIVE, table=table))
-        count += conn.execute(_template(statements[f"carry_{table}"], schema, columns)).rowcount
+        names = [row[0] for row in _all(conn, "columns", schema=LIVE, table=table)]
+        columns = ", ".join(f'"{name}"' for name in names)
+        added = "".join(f', "{name}" = excluded."{name}"' for name in names if name not in METADATA.tables[table].columns)
+        count += conn.execute(_template(statements[f"carry_{table}"], schema, columns, added)).rowcount
     return count
 
 
@@ -143,14 +146,22 @@ def _unprojected(table: str) -> str:
     return f"t.{key} IS NULL" if key else "true"
 
 
-def _template(statement: str, schema: str, columns: str) -> sql.SQL:
-    return sql.SQL(statement.replace("{schema}", schema).replace("{columns}", columns))
+def _template(statement: str, schema: str, columns: str, added: str) -> sql.SQL:
+    return sql.SQL(statement.replace("{schema}", schema).replace("{columns}", columns).replace("{added}", added))
+
+
+def drop_months(conn: Conn, schema: str) -> None:
+    """What the live tables have let go of meanwhile goes here, too."""
+    for (month,) in _all(conn, "old_months", tables=[f"{schema}.{table}" for table in PARTITIONED]):
+        conn.execute(f"DROP TABLE {schema}.{month}")
 
 
 def swap(conn: Conn, incoming: int) -> None:
     """Make a generation live and keep the one that was, in the caller's transaction."""
     live, previous = stand(conn)
     archive, source = schema_name(live), schema_name(incoming)
+    for (statement,) in _all(conn, "rights", tables=list(PROJECTED), source=source):
+        conn.execute(statement)
     conn.execute(f"CREATE SCHEMA IF NOT EXISTS {archive}")
     sequences = _all(conn, "sequences", schema=LIVE, tables=list(OLDER_TABLES))
     for sequence, _, _ in sequences:

@@ -64,6 +64,28 @@ JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
 WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'a' AND t.relnamespace = %(schema)s::regnamespace AND t.relname = ANY(%(tables)s)
 ORDER BY 1
 
+-- name: rights
+-- Owners of the live tables and what was granted on them, for the tables that take their place: older code has roles of its own.
+WITH live AS (SELECT * FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY(%(tables)s))
+SELECT format('ALTER TABLE %%s.%%I OWNER TO %%I', %(source)s::text, relname, pg_get_userbyid(relowner))
+FROM live WHERE pg_get_userbyid(relowner) <> current_user
+UNION ALL
+SELECT format('GRANT %%s%%s ON %%s.%%I TO %%s%%s', a.privilege_type, a.columns, %(source)s::text, a.relname,
+    CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
+    CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+FROM (
+    SELECT c.relname, '' AS columns, g.* FROM live AS c CROSS JOIN aclexplode(c.relacl) AS g WHERE g.grantee <> c.relowner
+    UNION ALL
+    SELECT c.relname, format(' (%%I)', l.attname), g.*
+    FROM live AS c JOIN pg_attribute AS l ON l.attrelid = c.oid CROSS JOIN aclexplode(l.attacl) AS g
+    WHERE NOT l.attisdropped AND g.grantee <> c.relowner
+) AS a
+
+-- name: old_months
+SELECT c.relname::text
+FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid CROSS JOIN public.projection_generation AS g
+WHERE i.inhparent = ANY(%(tables)s::regclass[]) AND to_date(right(c.relname, 7), 'YYYY_MM') < (g.oldest_month AT TIME ZONE 'UTC')::date
+
 -- name: with_partitions
 SELECT c.relname::text
 FROM pg_class AS c LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid LEFT JOIN pg_class AS p ON p.oid = i.inhparent
@@ -72,15 +94,15 @@ ORDER BY 1
 
 -- name: carry_users
 INSERT INTO {schema}.users ({columns}) SELECT {columns} FROM public.users WHERE origin = 'legacy'
-ON CONFLICT (id) DO UPDATE SET email = excluded.email, created_at = excluded.created_at, origin = 'legacy'
+ON CONFLICT (id) DO UPDATE SET email = excluded.email, created_at = excluded.created_at, origin = 'legacy'{added}
 
 -- name: carry_user_whale_follows
 INSERT INTO {schema}.user_whale_follows ({columns}) SELECT {columns} FROM public.user_whale_follows WHERE origin = 'legacy'
-ON CONFLICT (user_id, whale_id) DO UPDATE SET id = excluded.id, created_at = excluded.created_at, origin = 'legacy'
+ON CONFLICT (user_id, whale_id) DO UPDATE SET id = excluded.id, created_at = excluded.created_at, origin = 'legacy'{added}
 
 -- name: carry_whale_signals
 INSERT INTO {schema}.whale_signals ({columns}) SELECT {columns} FROM public.whale_signals WHERE origin = 'legacy'
-ON CONFLICT (id) DO UPDATE SET tx_hash = excluded.tx_hash, origin = 'legacy'
+ON CONFLICT (id) DO UPDATE SET tx_hash = excluded.tx_hash, origin = 'legacy'{added}
 
 -- name: carry_trades
 INSERT INTO {schema}.trades ({columns}) SELECT {columns} FROM public.trades WHERE origin = 'legacy'

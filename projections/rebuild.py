@@ -29,7 +29,7 @@ from projections.compare import Difference, differences
 from projections.filling import Targets, fill, fill_process, sample_rate
 from projections.recorder import application_name
 from projections.sql import load
-from projections.staging import Conn
+from projections.staging import Conn, open_connection
 
 TRIES: Final = 20
 """Swaps that find a reader's lock in their way are tried again."""
@@ -75,7 +75,7 @@ Watch = Callable[[Progress], None]
 
 def connect(settings: Settings) -> Conn:
     """The owner's connection."""
-    return psycopg.connect(settings.database_url.get_secret_value(), autocommit=True, options="-c timezone=UTC")
+    return open_connection(settings.database_url.get_secret_value(), autocommit=True, options="-c timezone=UTC")
 
 
 async def plan(settings: Settings) -> Report:
@@ -103,7 +103,7 @@ async def rebuild(settings: Settings, until_ms: int | None = None, accept: bool 
             report.targets = await _targets_at(settings, report.targets, until_ms)
         if not generations.exists(conn, schema):
             generations.create(conn, schema)
-        await _fill_parallel(settings, conn, schema, report.targets, watch)
+        await _fill_parallel(settings, conn, schema, report.targets, until_ms is None, watch)
         report.fill_seconds = time.monotonic() - begun
         with connect(settings) as other:
             await asyncio.to_thread(generations.complete, [conn, other], schema)
@@ -172,7 +172,7 @@ async def _targets_at(settings: Settings, targets: Targets, until_ms: int) -> Ta
     return {key: min(targets[key], found[name].offset) if found.get(name) else targets[key] for name, key in names.items()}
 
 
-async def _fill_parallel(settings: Settings, conn: Conn, schema: str, targets: Targets, watch: Watch) -> None:
+async def _fill_parallel(settings: Settings, conn: Conn, schema: str, targets: Targets, as_live: bool, watch: Watch) -> None:
     """Worker processes, partitions dealt out; this process only looks how far they are."""
     done = _done(conn, settings, schema)
     left = {number for (_, number), end in targets.items() if end > done.get((_, number), 0)}
@@ -184,7 +184,7 @@ async def _fill_parallel(settings: Settings, conn: Conn, schema: str, targets: T
         shares[turn % workers] |= {key: end for key, end in targets.items() if key[1] == number}
     loop, begun, first = asyncio.get_running_loop(), time.monotonic(), sum(done.values())
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        running = [loop.run_in_executor(pool, fill_process, settings, schema, share, os.getpid()) for share in shares]
+        running = [loop.run_in_executor(pool, fill_process, settings, schema, share, as_live, os.getpid()) for share in shares]
         while not all(task.done() for task in running):
             await asyncio.wait(running, timeout=LOOK_S)
             watch(_progress(sum(_done(conn, settings, schema).values()), sum(targets.values()), first, time.monotonic() - begun))
@@ -198,7 +198,7 @@ def _progress(done: int, total: int, first: int, seconds: float) -> Progress:
 
 async def _fill_rest(settings: Settings, conn: Conn, schema: str) -> None:
     """Catch up with the live tables, which move on meanwhile."""
-    await fill(settings, schema, live_targets(conn, settings))
+    await fill(settings, schema, live_targets(conn, settings), as_live=True)
 
 
 @asynccontextmanager
@@ -206,7 +206,8 @@ async def _held(settings: Settings, conn: Conn, schema: str) -> AsyncIterator[No
     """The live tables stand still (each projector waits before its next batch) and the other generation stands where they do."""
     with conn.transaction():
         conn.execute(load("generations.sql")["hold"])
-        await fill(settings, schema, live_targets(conn, settings))
+        await fill(settings, schema, live_targets(conn, settings), as_live=True)
+        generations.drop_months(conn, schema)
         conn.execute(f"SET LOCAL lock_timeout = {generations.SWAP_WAIT_MS}")
         yield
 

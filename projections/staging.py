@@ -12,8 +12,10 @@ from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
+import psycopg
 from psycopg import Connection, Cursor, sql
 
+from engine.errors import ConfigInvalid, DependencyUnreachable
 from projections.ids import user_id
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,6 +65,17 @@ def who(follower_id: str) -> str:
 def raw_json(raw: msgspec.Raw) -> str:
     """JSON that the log holds, for lines."""
     return bytes(raw).decode().replace("\\", "\\\\")
+
+
+def open_connection(dsn: str, **options: Any) -> Conn:
+    """A connection for a command. Errors: DependencyUnreachable, ConfigInvalid."""
+    try:
+        return psycopg.connect(dsn, **options)
+    except psycopg.OperationalError as error:
+        raise DependencyUnreachable(f"Postgres did not answer: {str(error).splitlines()[0]}") from None
+    except psycopg.ProgrammingError:
+        # Its text repeats the URL, password and all.
+        raise ConfigInvalid("Postgres cannot be asked: this is no URL of one.") from None
 
 
 def copy_rows(cursor: Curs, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from alembic import op
 from sqlalchemy import text
 
+from migrations.views import without_views
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -247,10 +249,12 @@ def _column(table: str, column: str, kind: str, default: str) -> None:
         return
     op.execute(f"INSERT INTO remora_migration_notes VALUES ('{table}', '{column}') ON CONFLICT DO NOTHING")
     if found != kind:
-        op.execute(
-            f"ALTER TABLE {table} ALTER COLUMN {column} DROP DEFAULT, ALTER COLUMN {column} TYPE {kind} USING {column}::text::{kind}"
-        )
-    if default:
+        change = f"DROP DEFAULT, ALTER COLUMN {column} TYPE {kind} USING {column}::text::{kind}"
+        with without_views(op.get_bind(), table):
+            op.execute(f"ALTER TABLE {table} ALTER COLUMN {column} {change}")
+    if not default:
+        op.execute(f"ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL")
+    else:
         op.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT {default}")
         op.execute(f"UPDATE {table} SET {column} = DEFAULT WHERE {column} IS NULL")
         op.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL")
@@ -265,7 +269,10 @@ def _found_type(table: str, column: str) -> str | None:
 
 
 def downgrade() -> None:
-    """Drop what the upgrade made; rows of the log go (a rebuild brings them back), rows of older code and found columns stay."""
+    """Drop what the upgrade made; rows of the log go (a rebuild brings them back), rows of older code and found columns stay. Of other
+    generations nothing stays: what they hold is a copy."""
+    for (schema,) in op.get_bind().execute(text("SELECT nspname FROM pg_namespace WHERE nspname ~ '^generation_[0-9]+$'")).all():
+        op.execute(f"DROP SCHEMA {schema} CASCADE")
     for name in OURS:
         op.execute(f"DROP TABLE {name}")
     for function in FUNCTIONS:

@@ -53,7 +53,12 @@ OLDER_CODE = (
 )
 BY_HAND = """
 ALTER TABLE whale_signals ADD COLUMN priority varchar(10), ADD COLUMN source varchar(20) DEFAULT 'whale', ADD COLUMN trade_type varchar(10);
-ALTER TABLE trades ADD COLUMN version integer;
+ALTER TABLE trades ADD COLUMN version integer, ADD COLUMN expires_at timestamptz;
+UPDATE trades SET expires_at = now();
+ALTER TABLE trades ALTER COLUMN expires_at SET NOT NULL;
+CREATE VIEW urgent AS SELECT id, priority FROM whale_signals WHERE priority LIKE 'hi%';
+CREATE VIEW most_urgent AS SELECT min(id) AS id FROM urgent;
+GRANT SELECT ON urgent TO pg_monitor;
 ALTER TABLE positions ADD COLUMN version integer NOT NULL DEFAULT 1;
 CREATE INDEX ix_signals_queue ON whale_signals (status, priority, detected_at);
 CREATE TABLE alembic_version (version_num varchar(32) NOT NULL PRIMARY KEY);
@@ -133,6 +138,13 @@ def test_columns_that_were_added_by_hand(older: str) -> None:
     assert current(older) is None
     assert upgrade(older) == HEAD
     assert differences(older) == [] and sums(older) == before
+    with psycopg.connect(older) as connection:
+        assert connection.execute("SELECT id FROM most_urgent").fetchone() == (1,), "views of others are what they were"
+        assert connection.execute("SELECT has_table_privilege('pg_monitor', 'urgent', 'SELECT')").fetchone() == (True,)
+        connection.execute(
+            "INSERT INTO trades (user_id, exchange, symbol, side, quantity, expires_at) VALUES (1, 'b', 's', 'buy', 1, NULL)"
+        )
+        connection.rollback()
     priorities = "SELECT priority, count(*) FROM whale_signals GROUP BY 1 ORDER BY 1"
     with psycopg.connect(older) as connection:
         assert connection.execute(priorities).fetchall() == [("high", 100), ("medium", ROWS - 100)]
@@ -166,9 +178,11 @@ def test_a_revision_is_written_from_the_difference(database: str, tmp_path: Path
 
 def test_roles(database: str) -> None:
     """Dashboards read the read models and nothing else; the projector writes rows and makes months; nobody sees the vault."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE exchange_keys (secret text); CREATE SCHEMA vault; CREATE TABLE vault.credentials (secret text)")
     upgrade(database)
     with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("CREATE SCHEMA vault; CREATE TABLE vault.credentials (secret text)")
+        connection.execute("CREATE TABLE more_keys (secret text)")
 
     def may(role: str, statement: str) -> bool:
         with psycopg.connect(database) as connection:
@@ -185,6 +199,9 @@ def test_roles(database: str) -> None:
         assert may("remora_projector", f"DELETE FROM {table}"), table
     for role in ("dashboard", "remora_projector", "remora_owner", "remora_api"):
         assert not may(role, "SELECT secret FROM vault.credentials"), role
+    for others in ("exchange_keys", "more_keys"):
+        assert not may("dashboard", f"SELECT secret FROM {others}"), "tables of the older system are no read models"
+        assert not may("remora_api", f"SELECT secret FROM {others}") and not may("remora_projector", f"DELETE FROM {others}")
     month = "SELECT remora_month_partition('public', 'copy_decisions', '2026-11-01')"
     assert may("remora_projector", month) and not may("dashboard", month)
     assert not may("remora_projector", "DROP TABLE trades")

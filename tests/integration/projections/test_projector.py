@@ -11,15 +11,16 @@ import pytest
 from aiokafka import TopicPartition
 
 from engine.domain.ids import command_id
-from engine.domain.messages import ExecutorClaimed
+from engine.domain.messages import ExecutorClaimed, OrderAttempted, OrderUnknown
 from engine.log.consume import bounds, open_consumer
 from engine.topology import DEAD, EVENTS, EXECUTIONS
 from projections import projector
 from projections.compare import checksum
 from projections.migrate import upgrade
 from projections.projector import project
+from projections.rebuild import rebuild
 from projections.schema import PROJECTED
-from tests.logbook import admitted, configured, copied, decided, ended, expired, followed, order, signal
+from tests.logbook import START_MS, admitted, configured, copied, decided, ended, expired, followed, order, signal
 from tests.strays import consumers_of, give_up, lose_connections
 from tests.support import wait_until
 from tests.world import World
@@ -71,7 +72,8 @@ async def test_void_rounds_are_not_there(world: World) -> None:
 
 
 async def test_poison_goes_to_the_dead_topic_and_the_partition_goes_on(world: World) -> None:
-    """Not JSON, an unknown event, a text that Postgres cannot hold, a number that no column holds, a broken execution."""
+    """Not JSON, an unknown event, a text that Postgres cannot hold, a number that no column holds, a broken execution, an attempt of an
+    order that was left out."""
     book, shard = world.book, world.book.shard("f")
     nul, wide = signal("nul", whale_order_id="a\x00b"), order("f", "after", quantity=Decimal(10) ** 25)
     await book.round(shard, configured("f"), followed("f"), poison=[b"{", b'{"t":"Later.v9","o":"f","v":1}'])
@@ -79,19 +81,25 @@ async def test_poison_goes_to_the_dead_topic_and_the_partition_goes_on(world: Wo
     await book.round(shard, copied("f", wide, signal_id="after"))
     await book.raw(shard, b"f", b"garbage", EXECUTIONS.name)
     await book.execution(shard, ExecutorClaimed(owner="e", at=0))
+    last, said = order("f", "last"), {"epoch": 1, "seq": 1, "attempt": 1}
+    await book.execution(shard, OrderAttempted(sent_at=START_MS, recv_window_ms=5000, order=wide, **said))
+    await book.execution(shard, OrderUnknown(command_id=last.command_id, follower_id="f", reason="a\x00b", at=START_MS, **said))
+    await book.execution(shard, OrderAttempted(sent_at=START_MS, recv_window_ms=5000, order=last, **said))
     await copy(world, "f", "last", 3)
     async with world.projector():
         await world.caught_up()
         await wait_until(
-            lambda: world.count(f"projection_positions WHERE notification_id = 2 AND topic = '{world.settings.topic(EXECUTIONS)}'")
+            lambda: world.count(f"projection_positions WHERE notification_id = 5 AND topic = '{world.settings.topic(EXECUTIONS)}'"), 30
         )
+    assert world.rows("SELECT version FROM trades") == [{"version": 3}], "its own attempt counts"
     assert sorted(row["signal_key"] for row in world.rows("SELECT signal_key FROM whale_signals")) == ["after", "last"]
     assert world.rows("SELECT status FROM trades") == [{"status": "filled"}]
     letters = await dead_letters(world, EVENTS.name)
     assert len(letters) == 4 and {letter.value[:1] for letter in letters} == {b"{"}
     reasons = [dict(letter.headers) for letter in letters]
     assert all(header["position"].startswith(f"follower.events.v1[{shard}]@".encode()) and header["reason"] for header in reasons)
-    assert [letter.value for letter in await dead_letters(world, EXECUTIONS.name)] == [b"garbage"]
+    assert [letter.value[:25] for letter in await dead_letters(world, EXECUTIONS.name)] == [b"garbage", b'{"t":"OrderUnknown","epoc']
+    assert (await rebuild(world.settings)).differences == [], "left out there as well"
 
 
 async def test_two_projectors_at_once(world: World) -> None:

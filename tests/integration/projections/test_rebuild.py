@@ -15,6 +15,7 @@ from engine.errors import ConfigInvalid
 from projections import generations
 from projections.filling import fill
 from projections.migrate import differences as schema_differences
+from projections.migrate import downgrade, upgrade
 from projections.rebuild import TablesDiffer, live_targets, plan, rebuild, rollback
 from tests.logbook import START_MS, admitted, configured, copied, decided, ended, followed, order, signal
 from tests.support import wait_until
@@ -252,3 +253,34 @@ async def test_refuses_a_log_without_its_beginning(world: World) -> None:
     await admin.close()
     with pytest.raises(ConfigInvalid, match="begins at 2"):
         await plan(world.settings)
+
+
+async def test_down_to_base_and_up_again_leaves_no_generation_in_the_way(world: World) -> None:
+    """Archives are copies: what a downgrade left of them would stand where the next swap puts its own."""
+    async with world.projector():
+        await tell(world, 0, 1)
+        await world.caught_up()
+        await rebuild(world.settings)
+    downgrade(world.dsn, "base")
+    with psycopg.connect(world.dsn) as connection:
+        assert not generations.exists(connection, "generation_1")
+    upgrade(world.dsn)
+    async with world.projector():
+        await world.caught_up()
+        report = await rebuild(world.settings)
+    assert report.swapped and report.differences == []
+
+
+async def test_months_that_were_dropped_while_a_generation_is_filled(world: World) -> None:
+    """Killed before the month ended, gone on with after it: what the live tables let go of is let go of here."""
+    async with world.projector():
+        await tell(world, 0, 2)
+        await world.caught_up()
+        await attempts_in(world)
+        await rebuild(world.settings, until_ms=await last_append_ms(world))
+        with psycopg.connect(world.dsn, autocommit=True) as connection:
+            connection.execute("SELECT remora_drop_months(1)")
+        assert world.count("copy_decisions") == 0
+        report = await rebuild(world.settings)
+    assert report.swapped and report.differences == [] and world.count("copy_decisions") == 0
+    assert (await rollback(world.settings)).swapped and world.count("copy_decisions") == 0

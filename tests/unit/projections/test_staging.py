@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from engine.errors import ConfigInvalid, DependencyUnreachable, RemoraError
 from projections.partitions import month_of
 from projections.queries import FILTERS, listing, query
 from projections.sql import load
-from projections.staging import NULL, copy_lines, text, when, when_known, when_line
+from projections.staging import NULL, copy_lines, open_connection, text, when, when_known, when_line
 from projections.trades import LARGEST, fitting, nothing
 
 
@@ -57,3 +58,16 @@ def test_names_of_statements() -> None:
     assert len(load("merges.sql")) > 20
     with pytest.raises(KeyError):
         query("nothing")
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "said"),
+    [
+        ("mysql://ada:canary@host/db", ConfigInvalid, "no URL of one"),
+        ("postgresql://nobody@127.0.0.1:1/none", DependencyUnreachable, "did not answer"),
+    ],
+)
+def test_a_database_that_cannot_be_asked_is_one_sentence(url: str, kind: type[RemoraError], said: str) -> None:
+    with pytest.raises(kind, match=said) as error:
+        open_connection(url)
+    assert "canary" not in str(error.value)
