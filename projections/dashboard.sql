@@ -74,7 +74,7 @@ SELECT count(*) AS valid, count(*) FILTER (WHERE shards_decided > 0) AS decided,
     coalesce(sum(copied), 0)::bigint AS copied, coalesce(sum(orders_sent), 0)::bigint AS orders_sent,
     coalesce(sum(trades_executed), 0)::bigint AS orders_filled, count(*) FILTER (WHERE upper(status) = 'PENDING') AS pending
 FROM whale_signals
-WHERE detected_at >= %(since)s AND origin = 'log'
+WHERE detected_at >= %(since)s AND signal_key IS NOT NULL
 
 -- name: board_skips
 SELECT reason, count(*) AS decisions

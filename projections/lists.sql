@@ -6,7 +6,7 @@ SELECT
     t.created_at, t.updated_at, t.version,
     (SELECT count(*) FROM user_whale_follows AS f WHERE f.user_id = t.id AND f.unfollowed_at IS NULL) AS follows
 FROM users AS t
-WHERE t.origin = 'log' AND t.follower_key IS NOT NULL {filters}
+WHERE t.follower_key IS NOT NULL {filters}
 ORDER BY t.id
 LIMIT %(limit)s
 

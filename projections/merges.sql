@@ -115,7 +115,8 @@ ON CONFLICT (id) DO UPDATE SET
     position_before = excluded.position_before, position_after = excluded.position_after, whale_equity = excluded.whale_equity,
     leverage = excluded.leverage, expires_at = excluded.expires_at, whale_time = excluded.whale_time,
     published_at = excluded.published_at, received_at = excluded.received_at, source_partition = excluded.source_partition,
-    source_offset = excluded.source_offset, held = excluded.held, status = excluded.status, trades_executed = 0, version = 0
+    source_offset = excluded.source_offset, held = excluded.held, status = excluded.status, trades_executed = 0,
+    processed_at = NULL, error_message = NULL, version = 0
 WHERE t.origin = 'legacy' AND t.signal_key IS NULL
 
 -- name: lock_signals

@@ -35,13 +35,16 @@ ORDER BY p.rank, s.detected_at, s.id
 LIMIT %(limit)s
 
 -- name: signals_by_status
+-- By priority (not by its letters), then age.
 SELECT
-    id, signal_key, whale_id, whale_key, source, symbol, trade_type, action, side, coalesce(quantity, amount) AS quantity,
-    coalesce(fill_price, price) AS price, priority, status, held, trades_executed,
-    detected_at, processed_at, error_message, version
-FROM whale_signals
-WHERE status = %(status)s
-ORDER BY priority, detected_at
+    s.id, s.signal_key, s.whale_id, s.whale_key, s.source, s.symbol, s.trade_type, s.action, s.side,
+    coalesce(s.quantity, s.amount) AS quantity, coalesce(s.fill_price, s.price) AS price, s.priority, s.status, s.held, s.trades_executed,
+    s.detected_at, s.processed_at, s.error_message, s.version
+FROM (VALUES ('high', 0), ('medium', 1), ('low', 2)) AS p (priority, rank)
+CROSS JOIN LATERAL (
+    SELECT * FROM whale_signals AS w WHERE w.status = %(status)s AND w.priority = p.priority ORDER BY w.detected_at LIMIT %(limit)s
+) AS s
+ORDER BY p.rank, s.detected_at, s.id
 LIMIT %(limit)s
 
 -- name: signals_by_whale

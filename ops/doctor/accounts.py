@@ -27,7 +27,7 @@ from ops.doctor.findings import Finding, warning
 FOLLOWERS: Final = """
 SELECT u.follower_key AS follower, u.preferred_exchange AS venue, u.mode, extract(epoch FROM now() - e.reported_at)::float AS age_s
 FROM users AS u LEFT JOIN account_equity AS e ON e.user_id = u.id AND e.venue = u.preferred_exchange
-WHERE u.origin = 'log' AND u.copy_trading_enabled AND u.mode IN ('live', 'paper') ORDER BY u.follower_key
+WHERE u.follower_key IS NOT NULL AND u.copy_trading_enabled AND u.mode IN ('live', 'paper') ORDER BY u.follower_key
 """
 HAS_VAULT: Final = (
     "SELECT EXISTS (SELECT FROM information_schema.columns WHERE table_schema = 'vault' AND table_name = 'credentials'"

@@ -34,7 +34,7 @@ SELECT partition, notification_id AS position, end_offset, lag_seconds::float AS
 FROM projection_positions WHERE topic = %(topic)s ORDER BY partition
 """
 CLOCK: Final = "SELECT extract(epoch FROM clock_timestamp())::float AS now"
-USED: Final = "SELECT DISTINCT preferred_exchange AS venue FROM users WHERE origin = 'log' AND copy_trading_enabled"
+USED: Final = "SELECT DISTINCT preferred_exchange AS venue FROM users WHERE follower_key IS NOT NULL AND copy_trading_enabled"
 
 
 async def check_sequencer(settings: Settings) -> list[Finding]:

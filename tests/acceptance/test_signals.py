@@ -100,6 +100,10 @@ def test_get_processing_signals(tables: Tables) -> None:
     save(tables, "half", 1)
     tables.tell(0, decided(0, "half"))
     assert keys(tables.query("signals_by_status", status="PROCESSING", limit=10)) == ["half"]
+    for offset, priority in enumerate(("low", "high"), 2):
+        save(tables, priority, offset, priority=priority)
+        tables.tell(0, decided(0, priority))
+    assert keys(tables.query("signals_by_status", status="PROCESSING", limit=2)) == ["high", "half"], "medium comes before low"
 
 
 def test_get_signals_by_whale(tables: Tables) -> None:
