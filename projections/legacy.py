@@ -21,12 +21,16 @@ from pydantic import ValidationError
 
 from engine.config import Settings
 from engine.contracts.audit import ImportLegacy
+from engine.contracts.check import RawRecord, read_follower_command
 from engine.contracts.signal import WhaleSignal
 from engine.domain.messages import ConfigureFollower, FollowerCommand, FollowWhale
 from engine.domain.values import VENUES, FollowerSettings, FollowTerms, Venue
+from engine.errors import ConfigInvalid, ContractViolation
+from engine.log.codec import encode
 from engine.log.publish import open_publisher
 from projections.ids import IMPORTED
 from projections.sql import load
+from projections.staging import open_connection
 
 ACTOR: Final = "import legacy"
 DETECTOR: Final = "/remora/bridge/legacy"
@@ -81,24 +85,40 @@ def _read(settings: Settings, source: str) -> Import:
         else:
             found.commands.append(_configure(user))
     for follow in follows:
+        where = f"follow {follow['id']} of user {follow['user_id']}"
         if (f"{IMPORTED}{follow['user_id']}", str(follow["whale_id"])) in followed:
             found.known += 1
         elif follow["user_id"] in refused or not (follow["trade_size_usdt"] or follow["trade_size_percent"]):
             why = "its user is not brought over" if follow["user_id"] in refused else "it has no size"
-            found.refused.append(f"follow {follow['id']} of user {follow['user_id']}: {why}")
+            found.refused.append(f"{where}: {why}")
+        elif why := _violation(command := _follow(follow)):
+            found.refused.append(f"{where}: {why}")
         else:
-            found.commands.append(_follow(follow))
+            found.commands.append(command)
     return found
 
 
+def _violation(command: FollowerCommand) -> str:
+    """Why the log would not take a command; empty when it would. Found before the first one is sent."""
+    try:
+        read_follower_command(RawRecord(encode(command), command.follower_id.encode()), 0, 1)
+    except ContractViolation as error:
+        return str(error)
+    return ""
+
+
 def _rows(source: str, name: str) -> list[dict[str, Any]]:
-    """Rows of the older system, numbers as Decimals; columns that a database does not have are missing."""
-    with psycopg.connect(source) as connection:
-        return [json.loads(row[0], parse_float=Decimal) for row in connection.execute(load("legacy.sql")[name])]
+    """Rows of the older system, numbers as Decimals; columns that a database does not have are missing. Errors: ConfigInvalid when it is
+    no such database, DependencyUnreachable."""
+    with open_connection(source) as connection:
+        try:
+            return [json.loads(row[0], parse_float=Decimal) for row in connection.execute(load("legacy.sql")[name])]
+        except psycopg.errors.UndefinedTable as error:
+            raise ConfigInvalid(f"This is not the older system's database: {str(error).splitlines()[0]}.") from None
 
 
 def _known(settings: Settings) -> tuple[set[str], set[tuple[str, str]]]:
-    with psycopg.connect(settings.database_url.get_secret_value()) as connection:
+    with open_connection(settings.database_url.get_secret_value()) as connection:
         users = connection.execute("SELECT follower_key FROM users WHERE follower_key IS NOT NULL").fetchall()
         follows = connection.execute("SELECT follower_key, whale_key FROM user_whale_follows WHERE follower_key IS NOT NULL").fetchall()
     return {row[0] for row in users}, {(row[0], row[1]) for row in follows}

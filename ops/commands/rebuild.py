@@ -29,7 +29,7 @@ def rebuild(
     """Rebuild every read model from offset 0 while the live ones are read and written. Killed at any point, it goes on where it was."""
     from projections import rebuild as work
 
-    settings = load_settings()
+    settings, until_ms = load_settings(), _milliseconds(until)
     if rollback:
         report = asyncio.run(work.rollback(settings))
     elif not apply:
@@ -41,7 +41,7 @@ def rebuild(
             def watch(filling: Filling) -> None:
                 bar.update(task, completed=filling.done, total=filling.total)
 
-            report = asyncio.run(work.rebuild(settings, _milliseconds(until), accept, watch))
+            report = asyncio.run(work.rebuild(settings, until_ms, accept, watch))
     emit(_plain(asdict(report)), json)
     if not apply and not rollback:
         Console(stderr=True).print("this was a preview: repeat with --apply")

@@ -8,6 +8,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from engine.errors import ConfigInvalid
 from ops.cli import COMMANDS, app
 
 
@@ -27,3 +28,8 @@ def test_the_command_line_itself_imports_no_command() -> None:
     program = "import sys, ops.cli; print([name for name in sys.modules if name.startswith(('ops.commands', 'api', 'faust', 'ccxt'))])"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_a_time_that_is_none_is_refused_in_the_preview_already() -> None:
+    found = CliRunner().invoke(app, ["rebuild", "--until", "yesterday"])
+    assert isinstance(found.exception, ConfigInvalid) and "not 'yesterday'" in str(found.exception)
