@@ -27,7 +27,7 @@ from engine.domain.limits import (
 from engine.domain.messages import PlaceOrder
 from engine.domain.signal_queue import closed_gate
 from engine.domain.sizing import BPS, EQUITY_MODES, ONCE_AN_ORDER, legs_of
-from engine.domain.state import ZERO, Follow, FollowerState
+from engine.domain.state import WIDE, ZERO, Follow, FollowerState, units_in
 from engine.domain.values import SPOT_VENUES, Limits
 
 ORDER: tuple[str, ...] = (
@@ -120,7 +120,7 @@ def _refuse_price(case: SignalCase, plan: CopyPlan) -> Refusal | None:
         return None
     away = (market.mark - market.price) * BPS / market.price
     worse = away if case.direction == "long" else -away
-    return Refusal("price_deviation", str(bps), str(worse.quantize(CENT))) if worse > bps else None
+    return Refusal("price_deviation", str(bps), str(worse.quantize(CENT, context=WIDE))) if worse > bps else None
 
 
 def refuse_early(case: SignalCase, plan: CopyPlan, follower: FollowerState, follow: Follow) -> Refusal | None:
@@ -178,11 +178,11 @@ def _refuse_losses(case: SignalCase, follower: FollowerState, follow: Follow, ow
     if own.max_drawdown_percent is not None:
         percent = drawdown_percent(follower, unrealized(state, follower))
         if percent >= own.max_drawdown_percent:
-            return Refusal("drawdown", str(own.max_drawdown_percent), str(percent.quantize(CENT)))
+            return Refusal("drawdown", str(own.max_drawdown_percent), str(percent.quantize(CENT, context=WIDE)))
     if terms.max_drawdown_percent is not None:
         percent = follow_drawdown_percent(follower, follow, unrealized(state, follower, case.whale_id))
         if percent >= terms.max_drawdown_percent:
-            return Refusal("drawdown", str(terms.max_drawdown_percent), str(percent.quantize(CENT)))
+            return Refusal("drawdown", str(terms.max_drawdown_percent), str(percent.quantize(CENT, context=WIDE)))
     if follow.spent and case.signal.whale_order_id in follow.spent:
         return None
     for limits, last in ((own, follower.last_open_at), (terms, follow.last_open_at)):
@@ -212,7 +212,7 @@ def size_open(case: SignalCase, plan: CopyPlan, follower: FollowerState, follow:
             cuts.append(Cut(name, final, cap - used))
             final = cap - used
     assert plan.market.rules
-    quantity = final // plan.unit * plan.market.rules.step
+    quantity = units_in(final, plan.unit) * plan.market.rules.step
     sized: Sizing | Refusal | Carried
     if quantity < plan.minimum:
         sized = _too_small(plan, wanted, inputs, cuts, rooms)

@@ -12,7 +12,7 @@ from engine.domain.limits import View, exposure_of
 from engine.domain.messages import OrderSettled, PlaceOrder
 from engine.domain.positions import realized_pnl
 from engine.domain.sizing import BPS
-from engine.domain.state import ZERO, FollowerState, Lot, ShardState, lot_key, order_lot_key
+from engine.domain.state import WIDE, ZERO, FollowerState, Lot, ShardState, lot_key, order_lot_key
 from engine.domain.values import Direction
 
 HUNDREDTH = Decimal("0.01")
@@ -71,7 +71,7 @@ def slippage_bps(order: PlaceOrder, price: Decimal | None) -> Decimal | None:
     if price is None or not order.reference_price:
         return None
     away = (price - order.reference_price) * BPS / order.reference_price
-    return (away if order.side == "buy" else -away).quantize(HUNDREDTH)
+    return (away if order.side == "buy" else -away).quantize(HUNDREDTH, context=WIDE)
 
 
 def follow_up(state: ShardState, out: list[AnyEvent], follower: FollowerState, key: str, base: str, ask: bool = True) -> None:

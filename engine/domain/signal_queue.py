@@ -22,7 +22,7 @@ from engine.domain.events import (
     WhaleGapDetected,
 )
 from engine.domain.messages import ReleaseSignals, SetGate, SourcePosition
-from engine.domain.state import ONE, ZERO, Gate, HeldSignal, ShardState, WhalePair, pair_key, remember
+from engine.domain.state import ONE, WIDE, ZERO, Gate, HeldSignal, ShardState, WhalePair, pair_key, remember
 from engine.domain.values import PRIORITY_RANK, Priority, Signal
 
 OPEN_LIFE_MS = 60_000
@@ -148,7 +148,7 @@ def _position_after(signal: Signal, before: Decimal | None) -> Decimal | None:
         return ZERO
     if before is None:
         return None
-    return before + signal.quantity if signal.side == "buy" else before - signal.quantity
+    return WIDE.add(before, signal.quantity) if signal.side == "buy" else WIDE.subtract(before, signal.quantity)
 
 
 def _scale_held(state: ShardState, signal: Signal) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from engine.domain.state import ONE, ZERO
+from engine.domain.state import ONE, ZERO, units_in
 from engine.domain.values import SPOT_VENUES, FollowTerms, MarketRules, Signal
 
 BPS = Decimal(10_000)
@@ -55,12 +55,12 @@ def sizing_inputs(terms: FollowTerms, signal: Signal, price: Decimal) -> dict[st
 
 def floor_to(quantity: Decimal, step: Decimal) -> Decimal:
     """The largest multiple of `step` that is not above `quantity`."""
-    return quantity // step * step
+    return units_in(quantity, step) * step
 
 
 def ceil_to(quantity: Decimal, step: Decimal) -> Decimal:
     """The smallest multiple of `step` that is not below `quantity`."""
-    below = quantity // step * step
+    below = units_in(quantity, step) * step
     return below if below == quantity else below + step
 
 
@@ -90,7 +90,7 @@ def legs_of(quantity: Decimal, rules: MarketRules) -> list[Decimal]:
     most = rules.max_quantity
     if most is None or quantity <= most:
         return [quantity]
-    units, most_units = int(quantity // rules.step), int(most // rules.step)
+    units, most_units = int(units_in(quantity, rules.step)), int(units_in(most, rules.step))
     assert most_units > 0, "a venue's maximum below its step"
     count = min(MAX_LEGS, -(-units // most_units))
     small, larger = divmod(units, count)

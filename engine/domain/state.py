@@ -204,7 +204,14 @@ def intern(state: ShardState, value: T) -> T:
 
 ARITHMETIC = Context(prec=28, rounding=ROUND_HALF_EVEN)
 """What every decision is worked out in, whatever other code of the process has done to its own context (ccxt changes the rounding)."""
+WIDE = Context(prec=400, rounding=ROUND_HALF_EVEN)
+"""For what must not be rounded, and for whole units and fixed places: those raise where more digits than the context's come out."""
 _rounded = Context(prec=24, rounding=ROUND_HALF_EVEN)
+
+
+def units_in(amount: Decimal, unit: Decimal) -> Decimal:
+    """How many whole units an amount holds, whatever a contract lets them be: a size that no venue takes is the venue's to refuse."""
+    return WIDE.divide_int(amount, unit)
 
 
 def part_of(quantity: Decimal, fraction: Decimal) -> Decimal:

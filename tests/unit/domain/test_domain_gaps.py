@@ -133,3 +133,12 @@ def test_control_records_are_audited_and_a_repeat_is_a_no_op(shard: Shard) -> No
 def test_logic_version(shard: Shard) -> None:
     assert only(LogicVersionSet, shard.send(SetLogicVersion(request_id="v", version=2), source="c")).version == 2
     assert shard.state.logic_version == 2
+
+
+def test_a_chain_of_more_digits_than_the_arithmetic_has_does_not_break(shard: Shard) -> None:
+    """Tokens with eighteen places are held by the ten thousand million: nothing of a whale's position may be rounded away."""
+    shard.follower()
+    held = d("12345678901.123456789012345678")
+    shard.signal("open", "buy", "12345678901.123456789012345677", before=d(0), after=None)
+    shard.signal("increase", "buy", "0.000000000000000001", before=None, after=None)
+    assert not of(WhaleGapDetected, shard.signal("increase", "buy", 1, before=held, after=None))

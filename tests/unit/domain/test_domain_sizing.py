@@ -209,3 +209,25 @@ def test_a_mark_newer_than_the_whales_trade_is_kept(shard: Shard) -> None:
     assert copied(shard, "increase", price="1000", detected_at=before).sizing.inputs["mark"] == d(1003)
     shard.settle_all()
     assert copied(shard, "close", "sell", price="1000", detected_at=before).sizing.inputs["mark"] == d(1003)
+
+
+MOST = "99999999999999999999"
+
+
+@pytest.mark.parametrize(
+    ("terms", "signal"),
+    [
+        ({"sizing": "proportional_equity"}, {"quantity": MOST, "price": 60_000, "whale_equity": d("0.01")}),
+        ({"sizing": "multiplier", "multiplier": d(MOST)}, {"quantity": "9999999", "price": 1000}),
+        ({"sizing": "fixed_quote"}, {"quantity": MOST, "price": MOST}),
+    ],
+)
+def test_no_amount_that_the_contracts_let_pass_stops_the_shard(shard: Shard, terms: dict[str, Any], signal: dict[str, Any]) -> None:
+    """A quotient of more digits than the arithmetic's 28 raises: the record would end every engine that comes to it, for ever."""
+    fine = rules("binanceusdm", BTC_PERP, tick=d("0.0000000001"))
+    shard.send(RulesReported(venue="binanceusdm", rules=(fine,), at=shard.now), source="m")
+    shard.follower(**terms)
+    shard.equity(100_000)
+    told = shard.signal("open", "buy", **signal)
+    assert [type(event).__name__ for event in told][-1] == "SignalDecided"
+    assert len(of(CopyDecided, told)) + len(of(CopiesSkipped, told)) == 1
