@@ -1,6 +1,6 @@
 """Snapshots: a state enters, chunks of msgpack under 512 KB leave, and back; and a digest that tells two states apart.
 
-Each chunk is [kind, payload]. What is derived (index, pool) is rebuilt; settings and terms are interned again.
+Each chunk is [kind, payload]; one that grew too large (a follower of many whales, each with a long list of symbols) is cut into several. What is derived (index, pool) is rebuilt; settings and terms are interned again.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from engine.domain.state import FollowerState, HeldSignal, Mark, ShardState, Wha
 from engine.domain.values import MarketRules
 
 CHUNK_BYTES = 400_000
+SLACK_BYTES = 100_000
+"""How much larger a chunk may be because of its last item."""
 _MAPS: dict[str, Any] = {
     "whales": dict[str, WhalePair],
     "held": dict[str, HeldSignal],
@@ -35,6 +37,7 @@ _DECODERS: dict[str, msgspec.msgpack.Decoder[Any]] = {
 } | {name: msgspec.msgpack.Decoder(kind) for name, kind in _MAPS.items()}
 _encoder = msgspec.msgpack.Encoder()
 _envelope = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
+_piece = msgspec.msgpack.Decoder(tuple[bool, bytes])
 
 
 def _head(state: ShardState) -> ShardState:
@@ -59,6 +62,16 @@ def _slices(items: Iterable[Any]) -> Iterator[list[Any]]:
 def dump_state(state: ShardState) -> Iterator[bytes]:
     """The state in chunks, the head first."""
     assert state.deciding is None, "a snapshot is taken between records"
+    for chunk in _dump(state):
+        if len(chunk) <= CHUNK_BYTES + SLACK_BYTES:
+            yield chunk
+            continue
+        for start in range(0, len(chunk), CHUNK_BYTES):
+            is_last = start + CHUNK_BYTES >= len(chunk)
+            yield _encoder.encode(("piece", (is_last, chunk[start : start + CHUNK_BYTES])))
+
+
+def _dump(state: ShardState) -> Iterator[bytes]:
     yield _encoder.encode(("head", _head(state)))
     for part in _slices(state.followers.values()):
         yield _encoder.encode(("followers", part))
@@ -72,8 +85,7 @@ def dump_state(state: ShardState) -> Iterator[bytes]:
 def restore_state(chunks: Iterable[bytes]) -> ShardState:
     """A state from its chunks; raises `msgspec.DecodeError` when one of them is none."""
     state: ShardState | None = None
-    for chunk in chunks:
-        kind, raw = _envelope.decode(chunk)
+    for kind, raw in _whole(chunks):
         part = _DECODERS[kind].decode(raw)
         if state is None:
             state = part
@@ -87,6 +99,21 @@ def restore_state(chunks: Iterable[bytes]) -> ShardState:
     assert state is not None, "a snapshot without chunks"
     _index(state)
     return state
+
+
+def _whole(chunks: Iterable[bytes]) -> Iterator[tuple[str, msgspec.Raw]]:
+    """Kind and payload of each chunk, pieces put together again."""
+    cut = b""
+    for chunk in chunks:
+        kind, raw = _envelope.decode(chunk)
+        if kind != "piece":
+            yield kind, raw
+            continue
+        is_last, piece = _piece.decode(raw)
+        cut += piece
+        if is_last:
+            yield _envelope.decode(cut)
+            cut = b""
 
 
 def _adopt(state: ShardState, follower: FollowerState) -> None:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from engine.domain.events import CopyDecided
-from engine.domain.messages import SetGate
+from engine.domain.messages import SetGate, SetSwitch
 from engine.domain.shard import decide, dump_state, new_state, restore_state, state_digest
 from engine.domain.values import FollowerSettings
 from tests.given import ENCODER, ETH, Shard, d, of
@@ -37,6 +37,22 @@ def test_a_large_state_is_many_small_chunks() -> None:
     restored = restore_state(chunks)
     assert state_digest(restored) == state_digest(shard.state)
     assert [command.seq for command in restored.outbox] == [command.seq for command in shard.state.outbox]
+
+
+def test_what_is_too_large_for_a_chunk_is_cut() -> None:
+    """A chunk over the limit would end the engine at every snapshot: 30 followers of 20 whales with long lists of symbols, many switches."""
+    shard = Shard()
+    symbols = tuple(f"COIN{number:04d}/USDC:USDC" for number in range(500))
+    for number in range(600):
+        shard.follower(f"f{number % 30}", f"w{number // 30}", symbols_allowed=symbols)
+        shard.follower("many", f"w{number}", symbols_denied=symbols[number % 5 :])
+    for number in range(12_000):
+        shard.send(SetSwitch(request_id=shard.request_id(), scope="follower", target=f"{number:040d}", state="halt"), source="c")
+    chunks = list(dump_state(shard.state))
+    assert max(map(len, chunks)) <= LARGEST
+    restored = restore_state(chunks)
+    assert state_digest(restored) == state_digest(shard.state)
+    assert len(restored.switches) == 12_000
 
 
 def test_a_restored_state_decides_the_same_bytes() -> None:
