@@ -104,6 +104,7 @@ class Sequencer:
         """Forget what waits and finish the batch in flight; all of it is read again by whoever is next."""
         self._waiting.clear()
         self._next.clear()
+        self._room.set()
         self._desk.close()
         await self._idle.wait()
 
@@ -113,6 +114,9 @@ class Sequencer:
             return
         if message.offset > expected and await holds_records(self._settings, tp, expected, message.offset):
             raise LogCorrupt(f"{tp.topic}[{tp.partition}]: offset {message.offset} arrived, {expected} was expected")
+        if self._next.get(tp) != expected:
+            # Revoked while the gap was looked at: what waited before this record was forgotten, so this one must be read again too.
+            return
         self._next[tp] = message.offset + 1
         record = RawRecord(message.value, message.key, cast(Headers, message.headers or ()), round(message.timestamp * 1000))
         self._waiting.append(Source(self._codes[tp.topic], tp.partition, message.offset, record))
