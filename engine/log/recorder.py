@@ -61,9 +61,12 @@ class KafkaAggregateRecorder(AggregateRecorder):
         with self._lock:
             self._refresh()
             self._check_versions(stored_events)
+            # Before the shard is ours others may still write to it.
+            self._loop.run(self._store.own(OWNER))
+            self._check_versions(stored_events)
             first = len(self._store.values) + 1
             records = [(str(event.originator_id).encode(), to_value(event)) for event in stored_events]
-            self._loop.run(self._store.append(records, OWNER))
+            self._loop.run(self._store.append(records))
             self._refresh()
             return list(range(first, first + len(stored_events)))
 

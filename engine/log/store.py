@@ -105,11 +105,14 @@ class ShardStore:
         for listener in self._listeners:
             listener()
 
-    async def append(self, records: Sequence[Keyed], owner: str) -> None:
-        """Write one round behind what was taken in. It moves neither the inbox nor the source positions."""
+    async def own(self, owner: str) -> None:
+        """Be the shard's writer, with everything taken in that others have written before: what is checked then holds until `append`."""
         if self._writer.epoch < 0 or self._reader.epoch != self._writer.epoch:
             await self._writer.claim(owner)
             await self.refresh()
+
+    async def append(self, records: Sequence[Keyed]) -> None:
+        """Write one round behind what was taken in. It moves neither the inbox nor the source positions."""
         if self._reader.epoch != self._writer.epoch:
             raise FencedOut(f"shard {self._shard}: another writer has claimed it")
         await self._writer.write_round(records, self._next_marker(records))
