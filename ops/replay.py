@@ -64,7 +64,7 @@ class ShardVerified:
 
 def parse_until(text: str) -> Beyond:
     """A point to stop at: an offset of the events (`120000`), or a time (`2026-11-24T06:00:00Z`) of the shard's own clock."""
-    if text.isdigit():
+    if text.isdecimal():
         offset = int(text)
         return lambda accepted: accepted.marker_offset >= offset
     try:

@@ -96,12 +96,12 @@ async def read_range(
     position, progress = start, time.monotonic()
     while position < stop:
         records = (await consumer.getmany(tp, timeout_ms=1000, max_records=BATCH)).get(tp, [])
+        if records and not gaps and records[0].offset != position:
+            raise LogCorrupt(f"{topic}[{partition}]: offset {records[0].offset} arrived, {position} was expected")
         if records and records[-1].offset >= stop:
             records = [record for record in records if record.offset < stop]
             position = stop
         if records:
-            if not gaps and records[0].offset != position and position != stop:
-                raise LogCorrupt(f"{topic}[{partition}]: offset {records[0].offset} arrived, {position} was expected")
             position, progress = max(position, records[-1].offset + 1), time.monotonic()
             yield records
         elif gaps and await _behind(consumer, tp, stop):

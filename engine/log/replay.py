@@ -115,6 +115,8 @@ async def decide_again(settings: Settings, shard: int) -> Redecided:
                 _fold_round(state, accepted)
                 result.skipped += 1
                 continue
+            if accepted.marker.inbox_to > end:
+                raise LogCorrupt(f"shard {shard} has decided up to inbox offset {accepted.marker.inbox_to}, but the inbox ends at {end}")
             records = records or _inbox(inbox, settings, shard, accepted.marker.inbox_from, end)
             decided = await _decide_round(state, records, accepted)
             recorded = [value for _, _, value, _ in accepted.events]

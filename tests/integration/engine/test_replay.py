@@ -7,10 +7,11 @@ import sys
 
 import pytest
 
-from engine.errors import ConfigInvalid
+from engine.errors import ConfigInvalid, LogCorrupt
 from engine.log.consume import open_consumer
 from engine.log.reader import chain
 from engine.log.replay import fold_log
+from engine.log.topics import delete_topics, ensure_topics
 from engine.topology import INBOX
 from ops.replay import replay, verify
 from tests.integration.engine.conftest import Bench, copies
@@ -73,11 +74,20 @@ async def test_a_decision_that_the_inbox_does_not_explain_is_found(bench: Bench)
     assert '"followers":2' in found.difference
 
 
+async def test_an_inbox_that_was_made_anew_is_said_clearly(bench: Bench) -> None:
+    await _played(bench)
+    await delete_topics(bench.settings, [INBOX])
+    await ensure_topics(bench.settings, [INBOX])
+    with pytest.raises(LogCorrupt, match="but the inbox ends at 0"):
+        await verify(bench.settings, 0)
+
+
 async def test_an_unknown_shard_or_point_is_refused(bench: Bench) -> None:
     with pytest.raises(ConfigInvalid, match="no shard 3"):
         await replay(bench.settings, 3)
-    with pytest.raises(ConfigInvalid, match="ISO time"):
-        await replay(bench.settings, until="yesterday")
+    for until in ("yesterday", "²"):
+        with pytest.raises(ConfigInvalid, match="ISO time"):
+            await replay(bench.settings, until=until)
 
 
 def test_replaying_can_open_no_producer_and_no_exchange() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
 
 from engine.errors import DependencyUnreachable, LogCorrupt
 from engine.log import consume, fetch
 from engine.log.consume import bounds, open_consumer, read_range
 from engine.log.fetch import fetch_range
+from engine.log.topics import open_admin
 from engine.topology import EVENTS
 from tests.integration.log.conftest import Log
 from tests.strays import lose_connections
@@ -51,6 +53,17 @@ async def test_an_offset_that_is_not_there_is_an_error(log: Log, monkeypatch: py
             [_ async for _ in fetch_range(consumer, topic, 0, 3613, 3614)]
         with pytest.raises(DependencyUnreachable, match="nothing arrived"):
             [_ async for _ in read_range(consumer, topic, 0, 3613, 3614)]
+
+
+async def test_records_that_the_broker_has_deleted_are_missed_also_near_the_end_of_what_is_read(log: Log) -> None:
+    topic = await _filled(log)
+    async with open_admin(log.settings) as admin:
+        await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(3000)})
+    async with open_consumer(log.settings) as consumer:
+        for stop in (2995, 3005):
+            with pytest.raises(LogCorrupt, match="offset 3000 arrived, 2990 was expected"):
+                [_ async for _ in read_range(consumer, topic, 0, 2990, stop)]
+            consumer.unsubscribe()  # type: ignore[no-untyped-call]
 
 
 async def test_a_reader_that_stops_early_leaves_nothing_behind(log: Log) -> None:
