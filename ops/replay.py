@@ -16,7 +16,8 @@ from engine.errors import ConfigInvalid
 from engine.log.consume import end_of, open_consumer
 from engine.log.reader import AcceptedRound
 from engine.log.replay import Beyond, Loaded, Redecided, decide_again, fold_log
-from engine.topology import EVENTS
+from engine.log.topics import PARTITIONS, topic_faults
+from engine.topology import EVENTS, INBOX, SNAPSHOTS
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,22 @@ def _shards(settings: Settings, shard: int | None) -> list[int]:
     return [shard]
 
 
+async def _check_topics(settings: Settings) -> None:
+    """Another number of shards is another system: folding some of them, or deciding as if there were more, would prove nothing."""
+    read = {settings.topic(topic) for topic in (EVENTS, INBOX, SNAPSHOTS)}
+    for fault in await topic_faults(settings):
+        if fault.topic in read and fault.setting == PARTITIONS:
+            found = (
+                "it does not exist" if fault.actual is None else f"{PARTITIONS} is {fault.actual}, expected {fault.expected}{fault.hint}"
+            )
+            raise ConfigInvalid(f"Topic {fault.topic}: {found}.")
+
+
 async def replay(settings: Settings, shard: int | None = None, until: str | None = None) -> list[ShardReplay]:
     """Fold one shard or all from zero, up to `until`. Deletes, writes and asks nothing."""
-    beyond = parse_until(until) if until else None
-    return [await _replay_one(settings, number, beyond) for number in _shards(settings, shard)]
+    beyond, shards = parse_until(until) if until else None, _shards(settings, shard)
+    await _check_topics(settings)
+    return [await _replay_one(settings, number, beyond) for number in shards]
 
 
 async def _replay_one(settings: Settings, shard: int, beyond: Beyond | None) -> ShardReplay:
@@ -111,7 +124,9 @@ async def _replay_one(settings: Settings, shard: int, beyond: Beyond | None) -> 
 
 async def verify(settings: Settings, shard: int | None = None) -> list[ShardVerified]:
     """Fold from zero, fold from the snapshot, take the live digest, decide again: all must agree (`ShardVerified.ok`)."""
-    return [await _verify_one(settings, number) for number in _shards(settings, shard)]
+    shards = _shards(settings, shard)
+    await _check_topics(settings)
+    return [await _verify_one(settings, number) for number in shards]
 
 
 async def _verify_one(settings: Settings, shard: int) -> ShardVerified:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -88,6 +89,14 @@ async def test_an_unknown_shard_or_point_is_refused(bench: Bench) -> None:
     for until in ("yesterday", "²"):
         with pytest.raises(ConfigInvalid, match="ISO time"):
             await replay(bench.settings, until=until)
+
+
+@pytest.mark.parametrize(("changes", "said"), [({"partitions": 2}, "partitions is"), ({"topic_prefix": "other."}, "does not exist")])
+async def test_another_system_is_refused(bench: Bench, changes: dict[str, Any], said: str) -> None:
+    """Fewer shards than there are would be found in order, and say nothing of the others; what is not there was waited for, for 40 s."""
+    for ask in (replay, verify):
+        with pytest.raises(ConfigInvalid, match=f"Topic .*: .*{said}"):
+            await ask(bench.settings.model_copy(update=changes))
 
 
 def test_replaying_can_open_no_producer_and_no_exchange() -> None:
