@@ -1,6 +1,7 @@
 """Snapshots: a state enters, chunks of msgpack under 512 KB leave, and back; and a digest that tells two states apart.
 
-Each chunk is [kind, payload]; one that grew too large (a follower of many whales, each with a long list of symbols) is cut into several. What is derived (index, pool) is rebuilt; settings and terms are interned again.
+Each chunk is [kind, payload]; one that grew too large (a follower of many whales, each with long lists) is cut into pieces.
+What is derived (index, pool) is rebuilt; settings and terms are interned again.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def test_a_large_state_is_many_small_chunks() -> None:
 
 
 def test_what_is_too_large_for_a_chunk_is_cut() -> None:
-    """A chunk over the limit would end the engine at every snapshot: 30 followers of 20 whales with long lists of symbols, many switches."""
+    """A chunk over the limit would end the engine at every snapshot: many whales with long lists of symbols, many switches."""
     shard = Shard()
     symbols = tuple(f"COIN{number:04d}/USDC:USDC" for number in range(500))
     for number in range(600):
