@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final
 from aiokafka import AIOKafkaConsumer
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
+from pydantic_core import from_json
 
 from api.audit_words import in_words
 from api.errors import READS, BadCursor, answers
@@ -92,7 +93,9 @@ async def _tail(consumer: AIOKafkaConsumer, settings: Settings, place: Place, be
 def to_act(position: str, value: bytes, timestamp_ms: int) -> Act:
     """A record as the trail shows it, also one that nobody could read."""
     try:
-        found = json.loads(value)
+        found = from_json(
+            value, allow_inf_nan=False
+        )  # Unlike json.loads it refuses what no answer could hold: half characters, endless depth.
     except ValueError:
         found = None
     body: dict[str, Any] = found if isinstance(found, dict) else {}

@@ -152,6 +152,17 @@ class TooManyRequests(StatusProblem):
     status = 429
 
 
+class Unexpected(StatusProblem):
+    """A bug of ours: what it was stands in our log."""
+
+    type_ = "unhandled-exception"
+    title = "Unhandled exception occurred."
+    status = 500
+
+    def __init__(self, _: str) -> None:
+        super().__init__("It is a mistake of the server, which has written it down.")
+
+
 def invalid(errors: Sequence[FieldError]) -> Problem:
     """Fields that are wrong."""
     detail = "; ".join(f"{error.field}: {error.expected}" for error in errors)[:500]
@@ -162,7 +173,9 @@ def invalid(errors: Sequence[FieldError]) -> Problem:
 def install(app: FastAPI) -> None:
     """Answer every error of the app as a problem; what is unexpected says nothing about our inside."""
     handlers: Any = {DependencyUnreachable: _unavailable, ValueRefused: _bad_value, ContractViolation: _violation}
-    handler = new_exception_handler(logger=log, handlers=handlers, request_validation_handler=_invalid)
+    handler = new_exception_handler(
+        logger=log, unhandled_wrappers={"default": Unexpected}, handlers=handlers, request_validation_handler=_invalid
+    )
     add_exception_handler(app, handler, generic_swagger_defaults=False)
 
 

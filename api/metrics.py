@@ -25,6 +25,7 @@ from projections.reads import Row
 
 router = APIRouter(include_in_schema=False)
 BUCKETS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 UNREAD: Final[Row] = {"position": 0, "lag_seconds": None, "checked_ms_ago": None}
 """A partition that no projector has ever read."""
@@ -58,10 +59,11 @@ class Metrics:
         self._settings, self._live, self._ends = settings, live, ends
 
     def note(self, scope: Scope, status: int, seconds: float) -> None:
-        """A request was answered. The label is the route's template: a path would make a label of every id."""
+        """A request was answered. The labels are the route's template and a known method: what a client makes up would be without end."""
         route = getattr(scope.get("route"), "path", "unmatched")
-        self.meters.requests.labels(scope["method"], route, str(status)).inc()
-        self.meters.seconds.labels(scope["method"], route).observe(seconds)
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        self.meters.requests.labels(method, route, str(status)).inc()
+        self.meters.seconds.labels(method, route).observe(seconds)
 
     def page(self, partitions: list[Row] | None) -> bytes:
         """All metrics; `partitions` is None when Postgres does not answer."""

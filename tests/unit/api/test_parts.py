@@ -5,16 +5,21 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import httpx
 import pytest
+from fastapi import FastAPI, Request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.audit import Act, Tail, merge, read_cursor, to_act, write_cursor
+from api import errors
+from api.app import build
+from api.audit import Act, Acts, Tail, merge, read_cursor, to_act, write_cursor
 from api.control import REMEMBERED, ControlFold
-from api.errors import BadCursor
+from api.errors import BadCursor, Forbidden
 from api.inputs import FollowerPatch, patched
-from api.security.login import own_path
+from api.security.login import check_origin, own_path
 from api.security.principal import Principal
+from engine.config import Settings
 from engine.contracts.types import from_ms
 from engine.domain.values import Limits
 
@@ -50,9 +55,14 @@ def test_cursors_of_others_are_refused(cursor: str) -> None:
         read_cursor(cursor)
 
 
-@pytest.mark.parametrize("value", [b"", b"\xff", b"[]", b"1"])
+DEEP = b'{"t":"x","a":' + b"[" * 50_000 + b"]" * 50_000 + b"}"
+
+
+@pytest.mark.parametrize("value", [b"", b"\xff", b"[]", b"1", b'{"t":"\\ud800"}', b'{"t":"x","reason":"\\udfff"}', DEEP])
 def test_the_trail_shows_what_nobody_can_read(value: bytes) -> None:
-    assert to_act("c/0/1", value, 0).kind == "unreadable"
+    found = to_act("c/0/1", value, 0)
+    assert found.kind == "unreadable"
+    assert '"position":"c/0/1"' in Acts(items=[found], next=None).model_dump_json()
 
 
 def test_the_fold_drops_repeats_and_what_is_no_record() -> None:
@@ -86,11 +96,56 @@ def test_the_fold_forgets_the_oldest_requests() -> None:
         ("/\\evil.example", "/"),
         ("javascript:alert(1)", "/"),
         ("/a\nb", "/"),
+        ("//[", "/"),
+        ("http://[", "/"),
+        ("/[", "/["),
         ("", "/"),
     ],
 )
 def test_a_login_leads_to_a_path_of_ours(asked: str, given_: str) -> None:
     assert own_path(asked) == given_
+
+
+@pytest.mark.parametrize("origin", ["null", "http://[", "https://evil.example", "http://api.evil.example", ""])
+def test_no_other_site_logs_somebody_in(origin: str) -> None:
+    with pytest.raises(Forbidden):
+        check_origin(request_of(host="api", origin=origin))
+
+
+def test_our_own_site_does() -> None:
+    check_origin(request_of(host="api:8080", origin="http://api:8080"))
+    check_origin(request_of(host="api"))
+
+
+def request_of(**headers: str) -> Request:
+    """A request with these headers."""
+    return Request({"type": "http", "headers": [(name.encode(), text.encode()) for name, text in headers.items()]})
+
+
+async def test_what_is_unexpected_says_nothing_about_our_inside() -> None:
+    app = FastAPI()
+    errors.install(app)
+
+    @app.get("/fails")
+    async def fails() -> None:
+        raise RuntimeError("SELECT secret_hash FROM access.api_keys")
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://api") as http:
+        answer = await http.get("/fails")
+    assert (answer.status_code, answer.json()["type"]) == (500, "unhandled-exception")
+    assert "secret_hash" not in answer.text
+
+
+def test_methods_that_somebody_made_up_make_no_labels() -> None:
+    metrics = build(Settings()).state.metrics
+    for number in range(3):
+        metrics.note({"method": f"MADE{number}"}, 404, 0.0)
+    metrics.note({"method": "GET"}, 404, 0.0)
+    [family] = metrics.meters.requests.collect()
+    assert {(sample.labels["method"], sample.value) for sample in family.samples if sample.name.endswith("_total")} == {
+        ("other", 3.0),
+        ("GET", 1.0),
+    }
 
 
 def test_a_patch_keeps_what_it_does_not_name() -> None:
