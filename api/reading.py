@@ -78,6 +78,8 @@ class Reads:
         if min_position is None:
             return
         code, partition, offset = read_position(min_position)
+        if code not in BROADCAST_SOURCES and partition >= self._settings.partitions:
+            raise BadPosition(f"{SOURCES[code].name} has no partition {partition}: it has {self._settings.partitions}.")
         until = time.monotonic() + WAIT_S
         while not self._seen(await self.partitions(), code, partition, offset):
             if time.monotonic() > until:

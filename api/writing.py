@@ -14,7 +14,7 @@ import json
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import asdict
-from time import monotonic
+from time import monotonic, time_ns
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Header, Request
@@ -25,6 +25,7 @@ from api.errors import Conflict, KeyReused
 from api.security import Principal
 from engine.config import Settings
 from engine.contracts.audit import PublishSignal
+from engine.contracts.check import check_age
 from engine.contracts.signal import WhaleSignal
 from engine.domain.messages import ControlRecord, FollowerCommand
 from engine.errors import DependencyUnreachable
@@ -166,6 +167,7 @@ class Write:
         partition = await publisher.signal_partition(signal.whale_id)
 
         async def send() -> Published:
+            check_age(signal, time_ns() // 1_000_000)  # The sequencer would reject it, and nobody could wait for it.
             await publisher.publish_audit(told(signal, self.id, self._actor))
             return await publisher.publish_signal(signal, source=source)
 

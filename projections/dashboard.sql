@@ -138,7 +138,7 @@ ORDER BY last_at DESC NULLS LAST, whale_key LIMIT %(limit)s
 SELECT id, signal_key, symbol, action, side, coalesce(quantity, amount) AS quantity, coalesce(fill_price, price) AS price, position_before,
     position_after, status, followers, copied, orders_sent, trades_executed, detected_at
 FROM whale_signals
-WHERE whale_id = %(whale_id)s AND (%(before)s::timestamptz IS NULL OR detected_at < %(before)s)
+WHERE whale_id = %(whale_id)s AND (%(before)s::timestamptz IS NULL OR (detected_at, id) < (%(before)s, %(before_id)s::bigint))
 ORDER BY detected_at DESC, id DESC LIMIT %(limit)s
 
 -- name: board_copies

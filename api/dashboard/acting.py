@@ -6,6 +6,7 @@ the `Idempotency-Key`. What the contract refuses is shown as a page that names t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Final
@@ -15,6 +16,7 @@ from fastapi import Depends, Form, Request
 from api.dashboard.shell import Page, PageProblem
 from api.security import Principal
 from api.security.guard import identify
+from api.security.session import FIELD
 from api.writing import Write, begin
 from engine.config import Settings
 from engine.contracts.signal import WhaleSignal
@@ -36,7 +38,7 @@ class Action(Page):
 
     async def control(self, make: Callable[[str, str], ControlRecord]) -> str:
         """Append a control record, made of a request id and an actor."""
-        write = self._write("control")
+        write = await self._write("control")
 
         async def build() -> ControlRecord:
             return make(write.id, self.viewer.actor)
@@ -46,7 +48,7 @@ class Action(Page):
 
     async def command(self, follower: str, make: Callable[[str, str], FollowerCommand]) -> str:
         """Append a command of a follower, made of a request id and an actor."""
-        write = self._write(make.__name__)
+        write = await self._write(make.__name__)
 
         async def build() -> FollowerCommand:
             return make(write.id, self.viewer.actor)
@@ -56,12 +58,14 @@ class Action(Page):
 
     async def signal(self, make: Callable[[str], WhaleSignal]) -> str:
         """Publish a signal, made of its id."""
-        write = self._write("signal")
+        write = await self._write("signal")
         with refusals():
             return (await write.signal(make(write.id), GUIDE)).position
 
-    def _write(self, what: str) -> Write:
-        return begin(self.viewer, self.request, f"form-{self._once}-{what}", b"")
+    async def _write(self, what: str) -> Write:
+        """Of these fields: a browser that goes back may send other ones with the same `once`."""
+        fields = [(name, str(value)) for name, value in (await self.request.form()).multi_items() if name != FIELD]
+        return begin(self.viewer, self.request, f"form-{self._once}-{what}", json.dumps(sorted(fields)).encode())
 
 
 @contextmanager

@@ -7,29 +7,34 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query
 from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import TypeAdapter, ValidationError
 
 from api.dashboard.acting import Acting, Action
 from api.dashboard.prices import newest_mark
 from api.dashboard.shell import Open, Page, PageProblem
+from api.dashboard.whales import fills_of
+from api.errors import Conflict
 from engine.config import Settings
 from engine.contracts.signal import WhaleSignal
+from engine.contracts.types import PositiveAmount
 from engine.domain.messages import ConfigureFollower, FollowWhale
 from engine.domain.symbols import lookup
 from engine.domain.values import SPOT_VENUES, FollowerSettings, FollowTerms, Limits, Side, Venue
 from engine.errors import ConfigInvalid, DependencyUnreachable
 from engine.executor.accounts.paper import BALANCE, open_paper_account, paper_venue
-from projections.ids import user_id, whale_number
+from projections.ids import user_id
 
 router = APIRouter(include_in_schema=False)
 Name = Annotated[str, Query(max_length=64)]
 NOTIONAL: Final = Decimal(5_000)
 """What the practice whale buys for, in quote."""
+_AMOUNT: Final[TypeAdapter[Decimal]] = TypeAdapter(PositiveAmount)
 DEVIATION: Final = Limits(max_deviation_bps=Decimal(500), max_exposure_quote=Decimal(2_000), max_open_positions=5)
 
 
@@ -72,12 +77,13 @@ async def create_follower(
     name = follower.strip()
     if not page.viewer.sees(name):
         raise PageProblem(403, "Not with this key", f"Your key sees the follower {page.viewer.follower_id} only.")
-    if await page.reads.row("board_follower", follower=name):
-        raise PageProblem(409, "There is one already", f"The follower {name!r} is known: take another name.")
+    known = await page.reads.row("board_follower", follower=name)
     settings = FollowerSettings(preferred_exchange=venue, limits=DEVIATION)
     terms = FollowTerms(trade_size_usdt=_amount(size), min_size_policy="round_up", start_mode="now")
 
     def configure(request_id: str, actor: str) -> ConfigureFollower:
+        if known:  # And not by this form: what it has written already is not made again.
+            raise Conflict(f"The follower {name!r} is known: take another name.")
         return ConfigureFollower(request_id=request_id, follower_id=name, settings=settings, actor=actor)
 
     def follow(request_id: str, actor: str) -> FollowWhale:
@@ -85,8 +91,15 @@ async def create_follower(
 
     await page.command(name, configure)
     place = await page.command(name, follow)
-    await _open_account(page.settings, name, venue, page.viewer.actor)
+    if not await _reported(page, name):
+        await _open_account(page.settings, name, venue, page.viewer.actor)
     return _back(name, place)
+
+
+async def _reported(page: Page, follower: str) -> bool:
+    """Whether it has an account that works."""
+    money = await page.reads.row("board_equity_now", user_id=user_id(follower))
+    return money is not None and money["accounts"] > 0
 
 
 async def _open_account(settings: Settings, follower: str, venue: Venue, actor: str) -> None:
@@ -139,8 +152,8 @@ async def _trade(page: Action, venue: Venue, held: Decimal, deed: Side) -> dict[
 
 def _amount(text: str) -> Decimal:
     try:
-        return Decimal(text.strip())
-    except InvalidOperation:
+        return _AMOUNT.validate_python(text.strip())
+    except ValidationError:
         raise PageProblem(422, "This cannot be done", f"size: found {text!r}, expected an amount such as 100.") from None
 
 
@@ -150,7 +163,7 @@ def _back(follower: str, place: str) -> RedirectResponse:
 
 async def _held(page: Page, follower: str) -> Decimal:
     """What the practice whale holds, by its last signal."""
-    last = await page.reads.rows("board_whale_fills", whale_id=whale_number(whale_of(follower)), before=None, limit=1)
+    last, _ = await fills_of(page, whale_of(follower), 1)
     return last[0]["position_after"] if last else Decimal(0)
 
 
@@ -166,7 +179,7 @@ async def _play(page: Page, follower: str) -> dict[str, Any]:
 async def _copies(page: Page, follower: str) -> dict[str, Any]:
     if not page.viewer.sees(follower):
         return {"plays": []}
-    fills = await page.reads.rows("board_whale_fills", whale_id=whale_number(whale_of(follower)), before=None, limit=10)
+    fills, _ = await fills_of(page, whale_of(follower), 10)
     plays = []
     for fill in fills:
         decisions = await page.reads.rows("story_decisions", signal=fill["id"], follower=follower)

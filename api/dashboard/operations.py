@@ -8,13 +8,14 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Form, Query
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from api.dashboard.acting import Acting
+from api.control import get_control
+from api.dashboard.acting import Acting, refusals
 from api.dashboard.board import board_of, trail_of
 from api.dashboard.letters import letters_of
 from api.dashboard.shell import Open, Page, PageProblem
 from api.reading import freshness_of
 from engine.domain.messages import ControlRecord, ReleaseSignals, SetGate, SetSwitch
-from engine.domain.values import Scope, SwitchState
+from engine.domain.values import Priority, Scope, SwitchState
 
 router = APIRouter(include_in_schema=False)
 Deed = Literal["close_only", "halt", "halt_exits", "running", "pause", "unpause", "release"]
@@ -74,13 +75,20 @@ async def act(
     """Write it to the log."""
     page.needs("admin")
     page.everything()
-    place = await page.control(lambda request_id, actor: _record(deed, scope, target, reason, request_id, actor))
+    lowest = await _lowest(page) if deed == "pause" else "low"
+    place = await page.control(lambda request_id, actor: _record(deed, scope, target, reason, lowest, request_id, actor))
     return RedirectResponse("/operations?" + urlencode({"done": place}), 303)
 
 
-def _record(deed: Deed, scope: Scope, target: str, reason: str, request_id: str, actor: str) -> ControlRecord:
+async def _lowest(page: Page) -> Priority:
+    """What passes the gate now: a pause leaves it as it is."""
+    with refusals():
+        return (await get_control(page.request).now()).gate.min_priority
+
+
+def _record(deed: Deed, scope: Scope, target: str, reason: str, lowest: Priority, request_id: str, actor: str) -> ControlRecord:
     if deed == "pause" or deed == "unpause":
-        return SetGate(request_id=request_id, paused=deed == "pause", actor=actor)
+        return SetGate(request_id=request_id, paused=deed == "pause", min_priority=lowest, actor=actor)
     if deed == "release":
         return ReleaseSignals(request_id=request_id, max_signals=10, actor=actor)
     state: SwitchState = deed

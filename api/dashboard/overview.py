@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, NamedTuple
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -58,7 +59,7 @@ def since(window: Window) -> datetime:
 async def overview(page: Open, window: Chosen = "1h") -> Response:
     """The page. A key of one follower goes to its follower."""
     if page.viewer.follower_id is not None:
-        return RedirectResponse(f"/followers/{page.viewer.follower_id}", 303)
+        return RedirectResponse(f"/followers/{quote(page.viewer.follower_id, safe='')}", 303)
     parts = await _difference(page, window) | await _flow(page, window) | await _fills(page, window)
     return page.show("overview.html", window=window, windows=list(WINDOWS), **parts)
 

@@ -14,7 +14,7 @@ Ways to say who one is: the header `Authorization: Bearer rmk_...`, or the cooki
 
 In the dashboard: draw `GET /login` with a form that posts `api_key` and, if wanted, `next` (a path of ours) to `POST /login`. Right: 303
 to `next` or `/`, with the cookie. Wrong: 303 to `/login?failed=1&next=...`. `POST /logout` ends the session, 303 to `/login`. A page takes
-`caller: Visitor` (`Principal | None`, never an error) and sends strangers to `/login?next=...` itself. Every unsafe request that comes
+`caller: Visitor` (`Principal | None`; else 429) and sends strangers to `/login?next=...` itself. Every unsafe request that comes
 with the cookie must carry `csrf_token(request)`: as header `X-CSRF-Token` (put it into a `<meta>` or `hx-headers`) or as form field
 `csrf_token`; so must `POST /logout`. Requests with a key in the header need none. `EventSource` works with the cookie.
 

@@ -143,9 +143,15 @@ async def identify(request: Request, bearer: Bearer, session: Session) -> Princi
 
 
 async def visitor(request: Request, bearer: Bearer, session: Session) -> Principal | None:
-    """Who asks, None for a stranger: for pages that send strangers to the login themselves."""
-    verdict = await _verdict(request, bearer, session)
-    return verdict.principal if verdict else None
+    """Who asks, None for a stranger: for pages that send strangers to the login themselves. Errors: TooManyRequests."""
+    guard, verdict = get_guard(request), await _verdict(request, bearer, session)
+    if verdict is None:
+        return None
+    if verdict.principal is not None:
+        guard.spend(verdict.principal, request.method)
+    elif bearer is not None:  # A session that has ended is no guess.
+        guard.note_guess(request.client.host if request.client else "")
+    return verdict.principal
 
 
 class Needs(SecurityBase):

@@ -47,7 +47,7 @@ def read_signal(record: RawRecord) -> WhaleSignal:
     signal = _validated(lambda: WhaleSignal.model_validate(event.data))
     _check_identity(record.key, "whale_id", signal.whale_id)
     if record.appended_ms is not None:
-        _check_age(signal, record.appended_ms)
+        check_age(signal, record.appended_ms)
     return signal
 
 
@@ -100,7 +100,8 @@ def _check_identity(key: bytes | None, name: str, owner: str) -> None:
         raise ContractViolation("key", key, f"{name} ({owner}), since records of one key stay in order")
 
 
-def _check_age(signal: WhaleSignal, appended_ms: int) -> None:
+def check_age(signal: WhaleSignal, appended_ms: int) -> None:
+    """Whether a signal may be published then. Errors: ContractViolation."""
     age = from_ms(appended_ms) - signal.detected_at
     if age > TOO_OLD:
         raise ContractViolation("detected_at", signal.detected_at.isoformat(), "too_old: published at most 24 h after it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,9 +16,11 @@ from fastapi import FastAPI
 from msgspec.structs import replace
 
 from api.dashboard.gap import read_gap, total
+from api.dashboard.whales import FILLS
 from engine.domain.events import CopySkipped, EquityRecorded
 from engine.domain.messages import PlaceOrder
 from projections.ids import user_id
+from tests.integration.api.world import alone
 from tests.logbook import admitted, configured, copied, decided, ended, followed, order, signal
 from tests.tables import Tables
 
@@ -205,10 +208,41 @@ async def test_forms_need_their_token(person: httpx.AsyncClient) -> None:
     assert (away.status_code, "Nothing was written" in away.text) == (503, True)
     for extra, status in (({"once": "not hex"}, 422), ({"deed": "explode"}, 422)):
         assert (await person.post("/operations/do", data=form | {"csrf_token": token} | extra)).status_code == status
-    wrong = await person.post(
-        "/guide/follower", data={"csrf_token": token, "once": "1" * 24, "follower": "x", "venue": "bybit", "size": "much"}
-    )
-    assert (wrong.status_code, "size" in wrong.text) == (422, True)
+    for size in ("much", "0", "-5", "1e3", "NaN"):
+        fields = {"csrf_token": token, "once": "1" * 24, "follower": "x", "venue": "bybit", "size": size}
+        wrong = await person.post("/guide/follower", data=fields)
+        assert (wrong.status_code, "size" in wrong.text) == (422, True), "before anything is written"
+
+
+async def test_pages_of_fills_meet_within_a_millisecond(person: httpx.AsyncClient, tables: Tables) -> None:
+    """Fills of one order of a whale share their time: the next page begins behind the last one that was shown, not behind its time."""
+    for number in range(FILLS + 5):
+        tables.tell(0, admitted(0, signal(f"s-{number}", detected_at=NOW_MS), number, at=NOW_MS))
+    seen: list[str] = []
+    path: str | None = "/whales/whale-a"
+    while path:
+        text = (await person.get(path)).text
+        seen += re.findall(r'href="/signals/(s-\d+)"', text)
+        older = re.search(r'href="(/whales/whale-a\?before=[^"]+)"', text)
+        path = older[1] if older else None
+    assert sorted(seen) == sorted(f"s-{number}" for number in range(FILLS + 5))
+    assert (await person.get("/whales/whale-a?before=2026-01-01T00:00:00Z")).status_code == 400
+
+
+async def test_a_follower_of_any_name_comes_to_its_page(app: FastAPI, stranger: httpx.AsyncClient, tables: Tables) -> None:
+    name = "a#b?c/50%20"
+    tables.tell(0, configured(name, at=NOW_MS))
+    made = await app.state.guard.store.add_key("odd", ["read"], name)
+    stranger.headers["Authorization"] = f"Bearer {made.secret.get_secret_value()}"
+    page = await stranger.get("/", follow_redirects=True)
+    assert (page.status_code, "<h1>a#b?c/50%20</h1>" in page.text) == (200, True)
+
+
+async def test_pages_are_counted_as_requests(postgres: str, empty_tables: str) -> None:
+    async with alone(postgres, empty_tables, api_rate=0.01, api_burst=5.0, api_guesses=5.0) as world:
+        assert [(await world.ask("admin", "GET", "/followers")).status_code for _ in range(6)] == [200] * 5 + [429]
+        guesses = [(await world.ask("wrong", "GET", "/followers")).status_code for _ in range(30)]
+        assert (guesses[0], guesses[-1]) == (303, 429), "guessing keys is slow here too"
 
 
 async def test_a_key_of_one_follower_sees_that_follower_only(app: FastAPI, stranger: httpx.AsyncClient, tables: Tables) -> None:

@@ -142,6 +142,14 @@ async def test_what_comes_with_a_session(world: World) -> None:
     assert (await world.ask(None, "GET", "/v1/signals", headers={"Cookie": f"{COOKIE}={session}"})).status_code == 401, "it ended"
 
 
+async def test_broken_addresses_at_the_login(world: World) -> None:
+    for wanted in ("//[", "http://["):
+        answer = await world.ask(None, "POST", "/login", data={"api_key": "rmk_x", "next": wanted})
+        assert (answer.status_code, answer.headers.get("location")) == (303, "/login?failed=1&next=%2F")
+    answer = await world.ask(None, "POST", "/login", data={"api_key": "rmk_x"}, headers={"Origin": "http://["})
+    assert answer.status_code == 403
+
+
 async def test_wrong_logins(world: World) -> None:
     for key in ("rmk_x", world.keys["revoked"], world.keys["wrong"]):
         answer = await world.ask(None, "POST", "/login", data={"api_key": key, "next": "/whales"})

@@ -194,6 +194,7 @@ def forged(value: Any) -> str:
         ("/v1/trades", {"min_position": "s/0"}, 400, "bad-position"),
         ("/v1/trades", {"min_position": "q/0/1"}, 400, "bad-position"),
         ("/v1/trades", {"min_position": "s/-1/1"}, 400, "bad-position"),
+        ("/v1/trades", {"min_position": "f/2/0"}, 400, "bad-position"),
         ("/v1/nothing", {}, 404, None),
         ("/v1/signals/%2e%2e%2fsecret", {}, 404, None),
     ],

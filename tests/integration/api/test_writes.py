@@ -24,6 +24,7 @@ from engine.topology import CONTROL, FOLLOWER_COMMANDS, SIGNALS, Topic, shard_of
 from tests.conftest import SettingsFactory
 from tests.integration.api.test_permissions import FOLLOWER, SIGNAL, TERMS
 from tests.integration.api.world import World, opened
+from tests.logbook import configured
 from tests.tables import Tables
 
 Json = dict[str, Any]
@@ -223,6 +224,49 @@ async def test_a_request_that_never_reached_the_log_is_sent(world: World, tables
         connection.execute("UPDATE access.answers SET answer = NULL, busy_until = now() + interval '1 h', request_key = sha256('x')")
         assert (await write(world, "admin", "POST", "/v1/switches/halt", "k2", {}))["offset"] == first["offset"] + 1
     assert BUSY_S > 5, "longer than a broker takes to answer"
+
+
+async def send(world: World, path: str, status: int, **fields: str) -> str:
+    """A form of the dashboard, sent with a key; where it leads, or what the page says."""
+    answer = await world.ask("admin", "POST", path, data={"once": "1" * 24} | fields, headers={"Accept": "text/html"})
+    assert answer.status_code == status, answer.text
+    return answer.headers.get("location", answer.text)
+
+
+async def test_a_form_with_other_words_is_not_the_same_form(world: World) -> None:
+    """A browser that goes back may keep the form's own key: what is asked then must not be taken for what was asked before."""
+    halt = await send(world, "/operations/do", 303, deed="halt", reason="drill")
+    assert await send(world, "/operations/do", 303, deed="halt", reason="drill") == halt
+    assert "Idempotency-Key" in await send(world, "/operations/do", 422, deed="running", reason="drill")
+    assert [value(record)["state"] for record in await records(world, CONTROL)] == ["halt"]
+
+
+async def test_a_pause_by_the_dashboard_keeps_the_lowest_priority(world: World) -> None:
+    await write(world, "admin", "PUT", "/v1/queue/gate", "k", {"min_priority": "high"})
+    page = await world.ask("admin", "GET", "/operations")
+    assert "<strong>from high up</strong>" in page.text and "Let 10 pass" in page.text
+    await send(world, "/operations/do", 303, deed="pause")
+    gate = value((await records(world, CONTROL))[-1])
+    assert (gate["paused"], gate["min_priority"]) == (True, "high")
+
+
+async def test_a_double_click_in_the_guide_acts_once(world: World, tables: Tables) -> None:
+    """The second click comes when the tables know the follower already: it is told what the first one was told."""
+    form = {"follower": "me", "venue": "bybit", "size": "100"}
+    first = await send(world, "/guide/follower", 503, **form)
+    assert "no account yet" in first, "no simulator here"
+    tables.tell(shard_of("me", 2), configured("me"))
+    assert "no account yet" in await send(world, "/guide/follower", 503, **form)
+    assert "take another name" in await send(world, "/guide/follower", 409, **form, once="2" * 24)
+    found = [value(record)["t"] for part in (0, 1) for record in await records(world, FOLLOWER_COMMANDS, part)]
+    assert sorted(found) == ["ConfigureFollower", "FollowWhale"]
+
+
+async def test_a_signal_too_old_for_the_sequencer_is_refused(world: World) -> None:
+    """It would stand on the log and never be seen by those who wait for it."""
+    wrong = await write(world, "trade", "POST", "/v1/signals", "k", SIGNAL | {"detected_at": "2026-01-01T00:00:00Z"}, 422)
+    assert [error["field"] for error in wrong["errors"]] == ["body.detected_at"]
+    assert await records(world, CONTROL) == []
 
 
 async def test_what_was_refused_is_not_remembered(world: World) -> None:
