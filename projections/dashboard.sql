@@ -188,7 +188,9 @@ WHERE p.user_id = %(user_id)s AND (p.status <> 'closed' OR p.realized <> 0)
 ORDER BY p.whale_key, p.status = 'closed', p.symbol LIMIT 200
 
 -- name: board_used
--- What stands against a follower's limits: notional by market, orders under way included; today's realised result; the last open.
+-- What stands against a follower's limits: notional by market, orders under way included; today's realised result; the last open; the
+-- equity of the account that copies, now and at its best.
+WITH account AS (SELECT id AS user_id, preferred_exchange AS venue FROM users WHERE id = %(user_id)s)
 SELECT
     (SELECT coalesce(jsonb_agg(m.quote), '[]') FROM (
         SELECT sum(cost + pending * coalesce(cost / nullif(filled, 0), 0))::text AS quote FROM positions
@@ -200,7 +202,8 @@ SELECT
         WHERE user_id = %(user_id)s AND kind = 'open' AND created_at >= now() - interval '1 day') AS since_open_ms,
     (SELECT max(slippage_bps) FROM trades
         WHERE user_id = %(user_id)s AND kind = 'open' AND created_at >= now() - interval '1 day') AS worst_bps,
-    (SELECT max(equity) FROM equity_curve WHERE user_id = %(user_id)s AND bucket_at >= now() - interval '90 days') AS best
+    (SELECT equity FROM account_equity JOIN account USING (user_id, venue)) AS equity,
+    (SELECT max(equity) FROM equity_curve JOIN account USING (user_id, venue) WHERE bucket_at >= now() - interval '90 days') AS best
 
 -- name: board_order
 SELECT t.*, d.outcome, d.reason AS open_reason, d.limit_value, d.found_value, d.sizing, d.wanted_quote, d.final_quote, d.inputs, d.cuts,

@@ -81,7 +81,7 @@ KINDS: Final[dict[str, Kind]] = {
     "max_exposure_quote": Kind("Exposure", "cost of all markets, with what is ordered", _exposure, _quote),
     "max_open_positions": Kind("Open positions", "markets held or ordered", lambda f: Decimal(len(f["markets"])), quantity),
     "daily_loss_quote": Kind("Loss today", "realised today (UTC); the engine adds what is open at its marks", _loss, _quote),
-    "max_drawdown_percent": Kind("Drawdown", "equity below its best of 90 days", _drawdown, _percent),
+    "max_drawdown_percent": Kind("Drawdown", "equity of the account that copies, below its best of 90 days", _drawdown, _percent),
     "cooldown_ms": Kind("Cooldown", "what is left of it since the last open", _cooling, millis),
 }
 EACH_COPY: Final[dict[str, tuple[str, str, Callable[[Decimal], str]]]] = {
@@ -91,7 +91,7 @@ EACH_COPY: Final[dict[str, tuple[str, str, Callable[[Decimal], str]]]] = {
 
 
 def meters(limits: Mapping[str, Any], known: Figures) -> list[Meter]:
-    """One meter a limit that is set. `known` is a row of `board_used` with the equity."""
+    """One meter a limit that is set. `known` is a row of `board_used`."""
     found, figures = [], {**known, "limits": limits}
     for name, kind in KINDS.items():
         if (limit := limits.get(name)) is not None:

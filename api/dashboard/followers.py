@@ -77,7 +77,7 @@ async def _state(page: Page, user: Row) -> dict[str, Any]:
     for lot in await page.reads.rows("board_lots", user_id=number):
         lots.setdefault(lot["whale_key"] or "", []).append(lot)
     fills = await page.reads.rows("board_fills", since=since("7d"), user_id=number, limit=FILLS)
-    limits = meters(user["limits"] or {}, used | {"equity": money["equity"]})
+    limits = meters(user["limits"] or {}, used)
     return {"money": money, "gap": gap, "lots": lots, "fills": fills, "meters": limits, "today": used["today"]}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 from decimal import Decimal
+from hashlib import sha256
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -32,6 +33,7 @@ from projections.ids import user_id
 
 router = APIRouter(include_in_schema=False)
 Name = Annotated[str, Query(max_length=64)]
+MOST_CHARS: Final = 64
 NOTIONAL: Final = Decimal(5_000)
 """What the practice whale buys for, in quote."""
 _AMOUNT: Final[TypeAdapter[Decimal]] = TypeAdapter(PositiveAmount)
@@ -39,8 +41,9 @@ DEVIATION: Final = Limits(max_deviation_bps=Decimal(500), max_exposure_quote=Dec
 
 
 def whale_of(follower: str) -> str:
-    """The follower's practice whale."""
-    return f"practice-{follower}"[:64]
+    """The follower's practice whale, and nobody else's."""
+    whale = f"practice-{follower}"
+    return whale if len(whale) <= MOST_CHARS else f"{whale[:47]}-{sha256(follower.encode()).hexdigest()[:16]}"
 
 
 @router.get("/guide")

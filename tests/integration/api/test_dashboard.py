@@ -19,6 +19,7 @@ from api.dashboard.gap import read_gap, total
 from api.dashboard.whales import FILLS
 from engine.domain.events import CopySkipped, EquityRecorded
 from engine.domain.messages import PlaceOrder
+from engine.domain.values import Limits
 from projections.ids import user_id
 from tests.integration.api.world import alone
 from tests.logbook import admitted, configured, copied, decided, ended, followed, order, signal
@@ -212,6 +213,15 @@ async def test_forms_need_their_token(person: httpx.AsyncClient) -> None:
         fields = {"csrf_token": token, "once": "1" * 24, "follower": "x", "venue": "bybit", "size": size}
         wrong = await person.post("/guide/follower", data=fields)
         assert (wrong.status_code, "size" in wrong.text) == (422, True), "before anything is written"
+
+
+async def test_the_drawdown_is_of_the_account_that_copies(person: httpx.AsyncClient, tables: Tables) -> None:
+    """As the engine counts it: what lies on another venue neither hides a loss nor makes one."""
+    tables.tell(0, configured("f", at=NOW_MS, preferred_exchange="binance", limits=Limits(max_drawdown_percent=D(50))))
+    for venue, equity, at in (("binance", 1000, NOW_MS - 600_000), ("binance", 600, NOW_MS), ("bybit", 5000, NOW_MS)):
+        tables.tell(0, replace(_equity("f"), venue=venue, equity=D(equity), reported_at=at, at=at))
+    page = re.sub(r"\s+", " ", (await person.get("/followers/f")).text)
+    assert "40.00 % of 50.00 %" in page
 
 
 async def test_pages_of_fills_meet_within_a_millisecond(person: httpx.AsyncClient, tables: Tables) -> None:

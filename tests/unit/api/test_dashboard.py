@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from api.dashboard.closeness import meters
 from api.dashboard.gap import WIDTH, Gap, total
+from api.dashboard.guide import whale_of
 from api.dashboard.shared import Shared
 from api.dashboard.words import exit_words, millis, money, quantity, signed_bps
 from engine.errors import DependencyUnreachable
@@ -86,6 +87,13 @@ def test_how_close_a_follower_is_to_its_limits() -> None:
     assert meters({}, known | {"equity": None}) == []
     [full] = meters({"max_open_positions": 0}, known | {"equity": None})
     assert (full.share, full.tone) == (1.0, "bad")
+
+
+def test_no_two_followers_share_a_practice_whale() -> None:
+    """A signal of the one's would be copied by the other."""
+    names = ["me", "x" * 55 + "a", "x" * 55 + "b", "x" * 64]
+    whales = {whale_of(name) for name in names}
+    assert len(whales) == len(names) and "practice-me" in whales and max(map(len, whales)) == 64
 
 
 async def test_an_answer_is_made_once_and_an_error_is_not_kept() -> None:
