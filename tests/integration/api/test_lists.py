@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import psycopg
+from fastapi import FastAPI
 
+from engine.topology import shard_of
 from tests.integration.api.world import fill
+from tests.logbook import admitted, configured, decided, signal
 from tests.tables import Tables
 
 EQUITY = "INSERT INTO account_equity VALUES (%(id)s, 'binanceusdm', 'f', 1000.5, 900, now(), now(), 1)"
@@ -58,3 +62,23 @@ async def test_accounts_profit_and_equity(http: httpx.AsyncClient, tables: Table
     assert first["items"] + (await get(http, "/v1/followers/f/equity", limit=3, cursor=first["next"]))["items"] == whole
     some = await get(http, "/v1/followers/f/equity", since="2026-05-28T20:05:00Z", until="2026-05-28T20:15:00Z")
     assert some["items"] == whole[2:4]
+
+
+OLDER = """
+INSERT INTO users (id, email, preferred_exchange, max_leverage) VALUES (1, 'a@b.c', 'bybit', 5), (2, 'd@e.f', 'bybit', 5);
+INSERT INTO whale_signals (id, whale_id, symbol, side, amount, price) VALUES (1, 42, 'BTC/USDT', 'buy', 1, 2);
+"""
+
+
+async def test_what_came_over_from_the_older_system(app: FastAPI, http: httpx.AsyncClient, tables: Tables) -> None:
+    """Its row stays its own (origin `legacy`) and is ours as well: it is found, changed and not made a second time."""
+    with psycopg.connect(tables.dsn, autocommit=True) as connection:
+        connection.execute(OLDER)
+    shard = shard_of("legacy-1", 2)
+    tables.tell(shard, configured("legacy-1"), admitted(shard, signal("legacy-1", whale_id="42"), 0), decided(shard, "legacy-1"))
+    assert (await get(http, "/v1/followers/legacy-1"))["item"]["follower_id"] == "legacy-1"
+    assert [item["follower_id"] for item in (await get(http, "/v1/followers"))["items"]] == ["legacy-1"], "the other one is none of ours"
+    twice = await http.post("/v1/followers", json={"follower_id": "legacy-1"}, headers={"Idempotency-Key": "k"})
+    assert (twice.status_code, twice.json()["type"]) == (409, "conflict")
+    counts = await app.state.reads.row("board_funnel", since=datetime(2020, 1, 1, tzinfo=UTC))
+    assert counts["valid"] == 1, "a signal that was bridged is one of ours"
