@@ -93,9 +93,8 @@ async def _tail(consumer: AIOKafkaConsumer, settings: Settings, place: Place, be
 def to_act(position: str, value: bytes, timestamp_ms: int) -> Act:
     """A record as the trail shows it, also one that nobody could read."""
     try:
-        found = from_json(
-            value, allow_inf_nan=False
-        )  # Unlike json.loads it refuses what no answer could hold: half characters, endless depth.
+        # Unlike json.loads it refuses what no answer could hold: half characters, endless depth.
+        found = from_json(value, allow_inf_nan=False)
     except ValueError:
         found = None
     body: dict[str, Any] = found if isinstance(found, dict) else {}
