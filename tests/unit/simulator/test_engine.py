@@ -118,7 +118,7 @@ def test_spot_orders_sized_in_quote_never_spend_more() -> None:
 def test_fill_or_kill_and_post_only() -> None:
     desk = Desk(usdt="100000000")
     asks = desk.prices.book(desk.market).asks
-    order = desk.send("BUY", "100000", str(asks[1][0]), time_in_force="FOK")
+    order = desk.send("BUY", "20000", str(asks[1][0]), time_in_force="FOK")
     assert (order.status, order.filled) == ("EXPIRED", 0)
     with pytest.raises(Refused, match="post_only"):
         desk.send("BUY", "1", str(asks[0][0]), post_only=True)
