@@ -47,7 +47,16 @@ async def open_consumer(settings: Settings, **options: Any) -> AsyncIterator[AIO
 
 
 async def stop_consumer(consumer: Any) -> None:
-    """Stop for certain."""
+    """Stop for certain: who is cancelled meanwhile hears of it afterwards."""
+    stopping = asyncio.create_task(_stop(consumer))
+    try:
+        await asyncio.shield(stopping)
+    except asyncio.CancelledError:
+        await asyncio.wait({stopping})
+        raise
+
+
+async def _stop(consumer: Any) -> None:
     await end_fetches(consumer)
     await consumer.stop()
 

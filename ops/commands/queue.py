@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 from typing import Annotated, cast
 
 import typer
 
+from api.control import Control, Gate
 from engine.config import load_settings
 from engine.domain.messages import ControlRecord, ReleaseSignals, SetGate
 from engine.domain.values import PRIORITY_RANK, Priority
@@ -37,8 +39,8 @@ def process(
 
 @app.command()
 def pause(json: Json = False) -> None:
-    """Hold all new opens back; exits pass."""
-    _send(SetGate(request_id=request_id(), paused=True, actor=getpass.getuser()), json)
+    """Hold all new opens back; exits pass. Which priorities pass when it is over stays as it is."""
+    _send(SetGate(request_id=request_id(), paused=True, min_priority=_gate().min_priority, actor=getpass.getuser()), json)
 
 
 @app.command()
@@ -49,8 +51,21 @@ def resume(json: Json = False) -> None:
 
 @app.command()
 def gate(min_priority: MinPriority, json: Json = False) -> None:
-    """Let only signals of at least this priority pass; lower ones wait, and expire."""
-    _send(SetGate(request_id=request_id(), min_priority=_priority(min_priority), actor=getpass.getuser()), json)
+    """Let only signals of at least this priority pass; lower ones wait, and expire. A pause stays a pause."""
+    _send(SetGate(request_id=request_id(), paused=_gate().paused, min_priority=_priority(min_priority), actor=getpass.getuser()), json)
+
+
+def _gate() -> Gate:
+    """The gate as it stands."""
+
+    async def read() -> Gate:
+        control = Control(load_settings())
+        try:
+            return (await control.now()).gate
+        finally:
+            await control.close()
+
+    return asyncio.run(read())
 
 
 def _priority(text: str) -> Priority:

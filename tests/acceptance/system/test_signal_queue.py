@@ -114,6 +114,15 @@ async def test_queue_respects_priority(paused: System) -> None:
     await paused.signal_when(ids["low"], "PROCESSED")
 
 
+async def test_pause_and_gate_leave_each_other_alone(paused: System) -> None:
+    paused.remora("queue", "gate", "--min-priority", "high")
+    assert (_queue(paused)["gate"]["paused"], _queue(paused)["gate"]["min_priority"]) == (True, "high")
+    paused.remora("queue", "resume")
+    paused.remora("queue", "gate", "--min-priority", "medium")
+    paused.remora("queue", "pause")
+    assert (_queue(paused)["gate"]["paused"], _queue(paused)["gate"]["min_priority"]) == (True, "medium")
+
+
 async def test_process_signal_with_no_signals(paused: System) -> None:
     assert await release(paused) == ()
     assert await release(paused, 10) == ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
@@ -40,6 +42,23 @@ async def test_both_ways_read_the_same(log: Log, start: int, stop: int) -> None:
             quick += [(record.offset, record.key, record.value, record.timestamp) for record in slice_]
     assert quick == slow
     assert [row[0] for row in quick] == list(range(start, stop))
+
+
+async def test_a_reader_that_is_cancelled_while_it_stops_leaves_nothing_open(log: Log) -> None:
+    stops, consumers = asyncio.Event(), []
+
+    async def read() -> None:
+        async with open_consumer(log.settings) as consumer:
+            consumers.append(consumer)
+            stops.set()
+
+    reader = asyncio.create_task(read())
+    await stops.wait()
+    assert not reader.done() and not consumers[0]._closed
+    reader.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+    assert consumers[0]._closed and not consumers[0]._client._conns
 
 
 async def test_an_offset_that_is_not_there_is_an_error(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
