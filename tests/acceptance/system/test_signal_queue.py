@@ -116,11 +116,11 @@ async def test_queue_respects_priority(paused: System) -> None:
 
 async def test_pause_and_gate_leave_each_other_alone(paused: System) -> None:
     paused.remora("queue", "gate", "--min-priority", "high")
-    assert (_queue(paused)["gate"]["paused"], _queue(paused)["gate"]["min_priority"]) == (True, "high")
+    assert _gate(paused) == (True, "high")
     paused.remora("queue", "resume")
     paused.remora("queue", "gate", "--min-priority", "medium")
     paused.remora("queue", "pause")
-    assert (_queue(paused)["gate"]["paused"], _queue(paused)["gate"]["min_priority"]) == (True, "medium")
+    assert _gate(paused) == (True, "medium")
 
 
 async def test_process_signal_with_no_signals(paused: System) -> None:
@@ -164,6 +164,11 @@ async def test_whale_signal_to_trade_flow(system: System) -> None:
 
 def _queue(system: System) -> dict[str, Any]:
     return _api(system, "/v1/queue")
+
+
+def _gate(system: System) -> tuple[bool, Priority]:
+    gate = _api(system, "/v1/switches")["gate"]
+    return gate["paused"], gate["min_priority"]
 
 
 def _api(system: System, path: str) -> dict[str, Any]:
