@@ -12,28 +12,17 @@ from engine.config import Settings
 from engine.domain.values import Venue
 from engine.exchanges.port import Credential, Exchange
 from engine.exchanges.session import open_net
-from engine.exchanges.simulator import Options, Simulator
+from engine.exchanges.simulator import Simulator
 from engine.exchanges.venues import ADAPTERS
 from engine.exchanges.wire import now_ms
 from engine.executor.limits import Limits
 from engine.executor.market import Market
 from tests.contract.simulator.clients import admin
-from tests.contract.simulator.conftest import register
 
 
 async def nobody(venue: Venue) -> Credential | None:
     """No account anywhere."""
     return None
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    """A simulator of this test's own: bans are for an address."""
-    made = Simulator(Options(bybit_async_ms=0))
-    register(made)
-    await made.start()
-    yield made
-    await made.stop()
 
 
 @pytest.fixture
