@@ -182,6 +182,8 @@ class Shard:
         assert replayed.outbox == self.state.outbox
         sent = [command for event in self.events for command in commands_of(event)]
         assert [command.body for command in self.state.outbox] == sent
+        names = [order.command_id for order in sent if isinstance(order, PlaceOrder)]
+        assert len(names) == len(set(names)), "two orders with one id"
         for state in (replayed, lean):
             state.now, state.sources = self.state.now, dict(self.state.sources)
         assert state_digest(lean) == state_digest(self.state), differences(lean, self.state)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from engine.domain.events import CopyDecided, Sizing
-from engine.domain.ids import command_id
+from engine.domain.ids import command_id, signal_name
 from engine.domain.limits import MARK_FRESH_MS, View, caps_exposure
 from engine.domain.messages import PlaceOrder
 from engine.domain.signal_queue import closing_fraction, expires_at
@@ -120,6 +120,7 @@ class SignalCase:
         signal = held.signal
         self.state, self.held, self.signal, self.now = state, held, signal, state.now
         self.whale_id = signal.whale_id
+        self.base = signal_name(signal.source, signal.whale_id, signal.signal_id)
         self.direction: Direction = "long" if signal.side == "buy" else "short"
         self.leaving: Direction = "short" if signal.side == "buy" else "long"
         self.fraction = ZERO if signal.action in ("open", "increase") else closing_fraction(signal)
@@ -154,7 +155,7 @@ class SignalCase:
 
     def order_id(self, follower_id: str, leg: int) -> str:
         """Id of the order number `leg` of this signal and follower."""
-        return command_id(self.signal.signal_id, follower_id, leg)
+        return command_id(self.base, follower_id, leg)
 
     def plan(self, settings: FollowerSettings, terms: FollowTerms) -> CopyPlan:
         """Lay out an open for everybody with these settings and terms; what needs market rules only where they are known."""

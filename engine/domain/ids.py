@@ -5,9 +5,14 @@ from __future__ import annotations
 from hashlib import blake2b
 
 
-def command_id(cause: str, follower_id: str, leg: int = 0) -> str:
-    """32 lowercase hex characters from (cause, follower, leg); also the exchange's client order id."""
-    return blake2b(f"{cause}\x1f{follower_id}\x1f{leg}".encode(), digest_size=16).hexdigest()
+def command_id(base: str, follower_id: str, leg: int = 0) -> str:
+    """32 lowercase hex characters from (base, follower, leg); also the exchange's client order id. Every base is used for one lot once."""
+    return blake2b(f"{base}\x1f{follower_id}\x1f{leg}".encode(), digest_size=16).hexdigest()
+
+
+def signal_name(source: str, whale_id: str, signal_id: str) -> str:
+    """What tells a signal from every other: another whale or source may use the same id. Also what the ids of its orders are made of."""
+    return f"{source}|{len(whale_id)}|{whale_id}|{signal_id}"
 
 
 def shard_originator(shard: int) -> str:

@@ -62,7 +62,7 @@ def _why(case: SignalCase, lot: Lot) -> Cause:
     signal = case.signal
     return Cause(
         signal.signal_id,
-        signal.signal_id,
+        case.base,
         case.markets[lot.venue].price,
         signal.priority,
         signal.detected_at,

@@ -69,11 +69,11 @@ def apply_exits(
 ) -> None:
     """What an exit leaves behind in its lots: fractions of pending opens, and quantities that are due without an order."""
     for leaving in exits:
-        lot = (follower.lots or {})[lot_key(venue, symbol, leaving.direction, leaving.mode, whale_id)]
+        lot = (follower.lots or {})[key := lot_key(venue, symbol, leaving.direction, leaving.mode, whale_id)]
         lot.due = leaving.due
         lot.exit_cause = cause
         if leaving.due:
-            lot.due_from = f"{cause}:due"
+            lot.due_from = f"{cause}:due:{state.now}:{key}"  # A cause may leave something due in several lots.
         lot.retry_at = state.now + RETRY_MS if leaving.retry else 0
         if leaving.fraction and follower.orders:
             _leave_when_filled(follower, lot, leaving.fraction)

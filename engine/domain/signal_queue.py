@@ -21,6 +21,7 @@ from engine.domain.events import (
     SignalReleased,
     WhaleGapDetected,
 )
+from engine.domain.ids import signal_name
 from engine.domain.messages import ReleaseSignals, SetGate, SourcePosition
 from engine.domain.state import ONE, WIDE, ZERO, Gate, HeldSignal, ShardState, WhalePair, pair_key, remember
 from engine.domain.values import PRIORITY_RANK, Priority, Signal
@@ -59,7 +60,7 @@ def closing_fraction(signal: Signal) -> Decimal:
 
 
 def _seen_key(signal: Signal) -> str:
-    return f"{signal.source}|{len(signal.whale_id)}|{signal.whale_id}|{signal.signal_id}"
+    return signal_name(signal.source, signal.whale_id, signal.signal_id)
 
 
 def gate_of(state: ShardState, signal: Signal) -> str:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from engine.domain.ids import command_id
+from engine.domain.ids import command_id, signal_name
 from engine.log.publish import open_publisher
 from engine.topology import EVENTS
 from ops.bench import latency
@@ -51,7 +51,9 @@ class Flow:
         while time.monotonic() < until:
             entries = (await latency._get(self._stack, "/_ledger?after=0&accounts=0"))["entries"]
             arrived = {entry["client_order_id"]: entry["received_us"] / 1000 for entry in entries}
-            after = [arrived.get(command_id(name, FOLLOWER)) for name, at in self.sent.items() if at > since_ms]
+            after = [
+                arrived.get(command_id(signal_name("whale", WHALE, name), FOLLOWER)) for name, at in self.sent.items() if at > since_ms
+            ]
             if found := [at for at in after if at is not None]:
                 return float(min(found))
             await asyncio.sleep(0.05)

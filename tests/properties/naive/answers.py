@@ -50,8 +50,7 @@ def _left(asked: Asked, key: Key) -> bool:
 
 
 def _plan(asked: Asked, lot: Lot, fraction: Fraction, first_leg: int) -> Exit:
-    name = asked.signal.signal_id
-    return plan_exit(asked.world, asked.who, lot, fraction, name, name, asked.price, first_leg)
+    return plan_exit(asked.world, asked.who, lot, fraction, asked.signal.signal_id, asked.base, asked.price, first_leg)
 
 
 def _open(asked: Asked) -> Answer:

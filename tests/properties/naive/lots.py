@@ -236,7 +236,9 @@ def carry_out(world: World, who: Follower, plan: Exit, cause: str) -> None:
     lot = plan.lot
     lot.due, lot.cause = plan.due, cause
     if plan.due:
-        lot.due_from = f"{cause}:due"
+        side = "long" if lot.key.long else "short"
+        place = "|".join((lot.key.venue, lot.key.symbol, side, lot.key.mode, lot.key.whale))
+        lot.due_from = f"{cause}:due:{world.now}:{place}"
     lot.retry_at = world.now + 1000 if plan.halted and plan.due else 0
     for order in lot.opens.values():
         order.leaving = ALL - (ALL - order.leaving) * (ALL - plan.fraction)

@@ -68,6 +68,7 @@ class Asked:
         self.limits = (settings.limits, self.terms.limits)
         venue = settings.preferred_exchange
         self.key = Key(venue, self.symbols.get(venue, ""), signal.side == "buy", settings.mode, signal.whale_id)
+        self.base = f"{signal.source}|{len(signal.whale_id)}|{signal.whale_id}|{signal.signal_id}"
         self.price = Fraction(signal.price)
         quote, since = self.follow.carried.get(signal.symbol, (NONE, 0))
         self.carried = quote if since >= self.flat_at else NONE
@@ -267,6 +268,6 @@ def _orders(asked: Asked, quantity: Fraction) -> list[Order]:
     facts = (Fraction(1) if key.venue in SPOT else leverage, asked.price, asked.limit_price(), expires_at)
     legs = enumerate(parts(quantity, rules), asked.first_leg)
     return [
-        Order(name_of(signal.signal_id, asked.who.name, leg), asked.who.name, key, "open", part, leg, signal.signal_id, *facts)
+        Order(name_of(asked.base, asked.who.name, leg), asked.who.name, key, "open", part, leg, signal.signal_id, *facts)
         for leg, part in legs
     ]

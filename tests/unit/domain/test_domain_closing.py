@@ -73,6 +73,27 @@ def test_flatten_while_exits_are_halted_goes_when_they_are_not(shard: Shard) -> 
     assert only(OrdersRequested, shard.tick()).orders[0].quantity == d("0.1")
 
 
+def test_exits_of_one_request_that_waited_are_orders_of_their_own(shard: Shard) -> None:
+    """The same request left something due in two lots: no order has the id of another, nor when one of them fails and waits again."""
+    opened(shard)
+    shard.signal("open", "buy", symbol=ETH)
+    shard.settle_all()
+    shard.send(SetSwitch(request_id="h", state="halt_exits"), source="c")
+    shard.send(Flatten(request_id="x"), source="c")
+    shard.send(SetSwitch(request_id="r", state="close_only"), source="c")
+    first, second = [order for event in of(OrdersRequested, shard.tick()) for order in event.orders]
+    assert first.symbol != second.symbol and first.command_id != second.command_id
+    shard.send(SetSwitch(request_id="h2", state="halt_exits"), source="c")
+    shard.settle(first)
+    shard.settle(second, "0")
+    shard.send(SetSwitch(request_id="lifted", state="close_only"), source="c")
+    asked = [order for event in of(OrdersRequested, shard.tick(5000)) for order in event.orders]
+    assert [(order.symbol, order.quantity) for order in asked] == [(second.symbol, second.quantity)]
+    assert asked[0].command_id not in (first.command_id, second.command_id)
+    shard.settle_all()
+    assert shard.lots() == {}
+
+
 def test_an_open_that_fills_while_exits_are_halted_leaves_later(shard: Shard) -> None:
     shard.follower()
     shard.signal("open", "buy")

@@ -59,6 +59,14 @@ def test_the_same_signal_twice_is_one(shard: Shard) -> None:
     assert of(CopyDecided, shard.signal("increase", "buy", signal_id="x", source="onchain", before=d(1))), "another source's"
 
 
+def test_two_whales_with_one_signal_id_have_orders_of_their_own(shard: Shard) -> None:
+    shard.follower()
+    shard.follower(whale_id="w2")
+    first = only(CopyDecided, shard.signal("open", "buy", signal_id="x"))
+    second = only(CopyDecided, shard.signal("open", "buy", signal_id="x", whale_id="w2"))
+    assert first.orders[0].command_id != second.orders[0].command_id
+
+
 def test_a_repeat_is_remembered_for_48_hours(shard: Shard) -> None:
     shard.signal("open", "buy", signal_id="x")
     shard.now += 2 * 86_400_000 - 10
