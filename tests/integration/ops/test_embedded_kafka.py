@@ -73,7 +73,8 @@ def test_a_paused_broker_hangs_and_comes_back() -> None:
         port = int(broker.bootstrap.split(":")[1])
         broker.pause()
         assert broker.running
-        assert not answers(port)
+        # A signal takes a moment to reach every thread.
+        wait_until_sync(lambda: not answers(port))
         broker.resume()
         wait_until_sync(lambda: answers(port))
 
